@@ -1,0 +1,45 @@
+"""DEGMM: exchangeable Gaussian mixtures for ensemble data, by EM and by deep inference.
+
+Names are imported when first used, so that ``import degmm`` and ``degmm --help`` stay light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "GMM": "degmm.estimators",
+    "EGMM": "degmm.estimators",
+    "DGMM": "degmm.estimators",
+    "DEGMM": "degmm.estimators",
+    "Ensemble": "degmm.ensembles",
+    "read_ensemble": "degmm.ensembles",
+    "Comparison": "degmm.comparison",
+    "compare": "degmm.comparison",
+    "load": "degmm.io",
+    "save": "degmm.io",
+}
+_MODULES = ("datasets", "plotting")
+
+__all__ = [*_EXPORTS, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
+    if name in _MODULES:
+        return import_module(f"degmm.{name}")
+    raise AttributeError(f"module 'degmm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from degmm import datasets, plotting
+    from degmm.comparison import Comparison, compare
+    from degmm.ensembles import Ensemble, read_ensemble
+    from degmm.estimators import DEGMM, DGMM, EGMM, GMM
+    from degmm.io import load, save

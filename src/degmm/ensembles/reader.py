@@ -1,0 +1,171 @@
+"""Readers of files and xarray objects into an :class:`Ensemble`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from degmm.ensembles.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MEMBER_NAMES = ("realization", "number", "member", "ensemble", "ens", "sample")
+VARIABLE_NAMES = ("variable", "var", "feature")
+
+
+def read_ensemble(
+    path: str | Path, *, variables: Sequence[str] | None = None, member_dim: str | None = None
+) -> Ensemble:
+    """Read ensembles from a NetCDF file with a member dimension.
+
+    Parameters
+    ----------
+    path : str or Path
+        A NetCDF-4 file.
+    variables : sequence of str, optional
+        Which variables to keep, by name: data variables, or labels along a ``variable`` dimension.
+        By default all that have the member dimension.
+    member_dim : str, optional
+        Name of the member dimension. By default the dimension whose coordinate has
+        ``standard_name="realization"``, then the first of the names realization, number, member,
+        ensemble, ens, sample.
+
+    Returns
+    -------
+    Ensemble
+        Its ``notes`` say what was decided.
+
+    Raises
+    ------
+    ValueError
+        If the file is not there, is not NetCDF, or has no member dimension.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file")
+    if path.is_dir():
+        raise ValueError(f"{path}: is a folder, expected a NetCDF file")
+    xr = _import_xarray()
+    try:
+        dataset = xr.open_dataset(path, engine="h5netcdf")
+    except Exception as error:  # h5py and xarray raise many types for a bad file
+        raise ValueError(f"{path}: not a readable NetCDF-4 file ({type(error).__name__})") from error
+    with dataset:
+        try:
+            return from_dataset(dataset.load(), variables=variables, member_dim=member_dim)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def from_dataarray(array: "xr.DataArray", *, member_dim: str | None = None) -> Ensemble:
+    """Turn a DataArray with a member dimension into an :class:`Ensemble`."""
+    return from_dataset(array.to_dataset(name=array.name or "value"), member_dim=member_dim)
+
+
+def from_dataset(
+    dataset: "xr.Dataset", *, variables: Sequence[str] | None = None, member_dim: str | None = None
+) -> Ensemble:
+    """Turn a Dataset with a member dimension into an :class:`Ensemble`.
+
+    The data variables that have the member dimension become variables, as do the labels of a
+    dimension named ``variable``; the remaining dimensions become cases.
+    """
+    member = _find_member_dim(dataset, member_dim)
+    names = [name for name, v in dataset.data_vars.items() if member in v.dims and v.dtype.kind in "fiu"]
+    if not names:
+        raise ValueError(f"no numeric variable has the member dimension {member!r}")
+    shapes = {tuple(sorted(map(str, dataset[name].dims))) for name in names}
+    if len(shapes) > 1:
+        raise ValueError(f"variables {', '.join(map(str, names))} have different dimensions; choose among them")
+    variable_dim = next((d for d in VARIABLE_NAMES if d in dataset[names[0]].dims), None)
+    case_dims = [d for d in dataset[names[0]].dims if d not in (member, variable_dim)]
+    if not case_dims:
+        raise ValueError(f"only the dimension {member!r} of members: there is nothing to cluster")
+
+    arrays, labels, units = [], [], []
+    for name in names:
+        array = dataset[name].transpose(*case_dims, member, *([variable_dim] if variable_dim else []))
+        values = array.to_numpy()
+        arrays.append(values if variable_dim else values[..., None])
+        labels += _labels_of(dataset, str(name), variable_dim, prefix=len(names) > 1)
+        units += _units_of(array, variable_dim)
+    values = np.concatenate(arrays, axis=-1)
+    values = values.reshape(-1, *values.shape[-2:])
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    keep = _selection(labels, variables)
+    case_dim, coords = _case_labels(dataset[names[0]], case_dims)
+    notes = [f"members along {member!r}", f"cases along {' × '.join(map(repr, map(str, case_dims)))}"]
+    if len(keep) < len(labels):
+        notes.append(f"{len(keep)} of {len(labels)} variables kept")
+    return Ensemble(
+        values=values[..., keep],
+        variables=tuple(labels[k] for k in keep),
+        units=tuple(units[k] for k in keep),
+        case_dim=case_dim,
+        coords=coords,
+        notes=tuple(notes),
+    )
+
+
+def _import_xarray() -> Any:
+    try:
+        import h5netcdf  # noqa: F401
+        import xarray
+    except ImportError as error:
+        raise ImportError("reading files needs xarray and h5netcdf: pip install 'degmm[files]'") from error
+    return xarray
+
+
+def _find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
+    dims = [str(d) for d in dataset.dims]
+    if wanted is not None:
+        if wanted not in dims:
+            raise ValueError(f"member_dim: no dimension {wanted!r}; there are {', '.join(dims)}")
+        return wanted
+    for dim in dims:
+        if dim in dataset.coords and dataset[dim].attrs.get("standard_name") == "realization":
+            return dim
+    for name in MEMBER_NAMES:
+        if name in dims:
+            return name
+    found = f"its dimensions are {', '.join(dims)}" if dims else "it has no dimension"
+    raise ValueError(f"no member dimension found ({found}); name it with member_dim (--member-dim)")
+
+
+def _labels_of(dataset: "xr.Dataset", name: str, variable_dim: str | None, *, prefix: bool) -> list[str]:
+    if variable_dim is None:
+        return [name]
+    size = dataset.sizes[variable_dim]
+    labels = dataset[variable_dim].to_numpy() if variable_dim in dataset.coords else np.arange(size)
+    return [f"{name}_{label}" if prefix else str(label) for label in labels]
+
+
+def _units_of(array: "xr.DataArray", variable_dim: str | None) -> list[str]:
+    if variable_dim is None:
+        return [str(array.attrs.get("units", ""))]
+    if "units" in array.coords and array["units"].dims == (variable_dim,):
+        return [str(unit) for unit in array["units"].to_numpy()]
+    return [str(array.attrs.get("units", ""))] * array.sizes[variable_dim]
+
+
+def _selection(labels: list[str], wanted: Sequence[str] | None) -> list[int]:
+    if wanted is None:
+        return list(range(len(labels)))
+    missing = [name for name in wanted if name not in labels]
+    if missing:
+        raise ValueError(f"variables: no variable {missing[0]!r}; there are {', '.join(labels)}")
+    return [labels.index(name) for name in wanted]
+
+
+def _case_labels(array: "xr.DataArray", case_dims: list[Any]) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the name of the case dimension and the coordinates that run along cases alone."""
+    sizes = [array.sizes[d] for d in case_dims]
+    coords = {}
+    for name, coord in array.coords.items():
+        if coord.dims and set(coord.dims) <= set(case_dims):
+            template = coord.broadcast_like(array.isel({d: 0 for d in array.dims if d not in case_dims}, drop=True))
+            coords[str(name)] = template.transpose(*case_dims).to_numpy().reshape(int(np.prod(sizes)))
+    return (str(case_dims[0]) if len(case_dims) == 1 else "case"), coords

@@ -1,0 +1,14 @@
+"""The estimators, in scikit-learn's form."""
+
+from degmm.estimators.em import EGMM, GMM
+
+__all__ = ["DEGMM", "DGMM", "EGMM", "GMM"]
+
+
+def __getattr__(name: str) -> object:
+    # The deep estimators bring flax and optax; who fits by EM does not wait for them.
+    if name in ("DGMM", "DEGMM"):
+        from degmm.estimators import deep
+
+        return getattr(deep, name)
+    raise AttributeError(f"module 'degmm.estimators' has no attribute {name!r}")

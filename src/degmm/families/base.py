@@ -1,0 +1,68 @@
+"""What a component family gives: log density, sufficient statistics, M-step, counts and draws."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from degmm.families.covariance import CovarianceStructure
+from degmm.moments import Moments
+
+Statistics = Any
+"""Sums over ensembles that an M-step needs: a pytree of arrays, additive over sets of ensembles."""
+
+
+class MixtureParameters(NamedTuple):
+    """Parameters of an exchangeable Gaussian mixture, in standard units."""
+
+    weights: Float[Array, "K"]
+    """π_k"""
+    means: Float[Array, "K D"]
+    """μ_k"""
+    within: Float[Array, "K D D"]
+    """W_k, the covariance of the members within an ensemble"""
+    between: Float[Array, "K D D"]
+    """B_k, the covariance of the ensembles' centres"""
+
+
+class Limits(NamedTuple):
+    """Bounds that keep an M-step sound."""
+
+    covariance: Float[Array, ""]
+    """Smallest eigenvalue of a covariance, in standard units"""
+    weight: Float[Array, ""]
+    """Smallest weight of a component"""
+
+
+@dataclass(frozen=True)
+class Family(Protocol):
+    """A component family; immutable and hashable, so that compiled functions are shared."""
+
+    covariance: CovarianceStructure
+
+    def log_density(self, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
+        """Return log f_k(x_i), in standard units."""
+        ...
+
+    def statistics(
+        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
+    ) -> Statistics:
+        """Return the sums that the M-step from ``parameters`` needs."""
+        ...
+
+    def m_step(
+        self, statistics: Statistics, parameters: MixtureParameters, limits: Limits
+    ) -> MixtureParameters:
+        """Return the parameters that maximise the expected log-likelihood, within ``limits``."""
+        ...
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return the number of free parameters."""
+        ...
+
+    def draw(
+        self, parameters: MixtureParameters, labels: np.ndarray, n_members: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw one ensemble for each label, shape (n, n_members, D)."""
+        ...

@@ -1,0 +1,79 @@
+"""Gaussian algebra on stacks of covariances, with the ensembles along the last axis."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+from degmm.moments import triangle
+
+LOG_2PI = float(np.log(2 * np.pi))
+UNROLLED_FEATURES = 4
+"""Up to this D products with D × D matrices are written out, which is several times faster."""
+
+
+def inverse_factor(W: Float[Array, "K D D"]) -> tuple[Float[Array, "K D D"], Float[Array, "K"]]:
+    """Return F with FᵀF = W⁻¹, lower triangular, and log|W|, from the Cholesky factor of W."""
+    L = jnp.linalg.cholesky(W)
+    identity = jnp.broadcast_to(jnp.eye(W.shape[-1], dtype=W.dtype), W.shape)
+    log_determinant = 2 * jnp.log(jnp.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
+    return solve_triangular(L, identity, lower=True), log_determinant
+
+
+def squared_distance(F: Float[Array, "K D D"], d: Float[Array, "K D n"]) -> Float[Array, "K n"]:
+    """Return |F_k d_ki|², the squared Mahalanobis length of each deviation."""
+    D = d.shape[1]
+    if D > UNROLLED_FEATURES:
+        return (jnp.einsum("kde,ken->kdn", F, d) ** 2).sum(axis=1)
+    rows = [sum(F[:, i, j, None] * d[:, j] for j in range(i + 1)) for i in range(D)]
+    return jnp.stack([row * row for row in rows]).sum(axis=0)
+
+
+def scatter_trace(F: Float[Array, "K D D"], scatter: Float[Array, "P n"]) -> Float[Array, "K n"]:
+    """Return tr(W_k⁻¹ S_i) = tr(F_kᵀF_k S_i) from packed scatters."""
+    D = F.shape[-1]
+    rows, columns = triangle(D)
+    precision = jnp.einsum("kfd,kfe->kde", F, F)[:, rows, columns]
+    packed = precision * np.where(rows == columns, 1, 2).astype(precision.dtype)
+    if D > UNROLLED_FEATURES:
+        return packed @ scatter
+    return jnp.stack([packed[:, p, None] * scatter[p] for p in range(rows.size)]).sum(axis=0)
+
+
+def weighted_mean_sum(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float[Array, "K D"]:
+    """Return Σ_i mass_ki d_ki."""
+    return (mass[:, None, :] * d).sum(axis=-1)
+
+
+def weighted_scatter_sum(
+    weight: Float[Array, "K n"],
+    scatter: Float[Array, "P n"],
+    mass: Float[Array, "K n"],
+    d: Float[Array, "K D n"],
+) -> Float[Array, "K P"]:
+    """Return Σ_i weight_ki S_i + mass_ki d_ki d_kiᵀ, packed."""
+    D = d.shape[1]
+    rows, columns = triangle(D)
+    if D > UNROLLED_FEATURES:
+        outer = jnp.einsum("kdn,ken->kde", mass[:, None, :] * d, d)
+        return weight @ scatter.T + outer[:, rows, columns]
+    terms = [
+        (weight * scatter[p] + mass * d[:, r] * d[:, c]).sum(axis=1)
+        for p, (r, c) in enumerate(zip(rows, columns, strict=True))
+    ]
+    return jnp.stack(terms, axis=1)
+
+
+def floored_weights(mass: Float[Array, "K"], floor: Float[Array, ""]) -> Float[Array, "K"]:
+    """Return the π ≥ floor that maximises Σ_k mass_k log π_k.
+
+    Components below the floor are set to it and the others share the rest in proportion to their
+    mass. One further round settles those that this pushes below the floor in turn.
+    """
+    weights = mass / mass.sum()
+    for _ in range(2):
+        low = weights <= floor
+        rest = jnp.where(low, 0, mass)
+        left = 1 - floor * low.sum()
+        weights = jnp.where(low, floor, rest * left / jnp.where(rest.sum() > 0, rest.sum(), 1))
+    return weights / weights.sum()

@@ -1,0 +1,101 @@
+"""Independent members: given its cluster, an ensemble's members are i.i.d. N(μ_k, W_k).
+
+The exchangeable mixture of Jouan, Cuzol, Monbet & Monnier (2023, doi 10.3934/dcdss.2022037). With
+M = 1 it is the ordinary Gaussian mixture.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.families.covariance import floor_eigenvalues
+from degmm.families.gaussian import (
+    LOG_2PI,
+    floored_weights,
+    inverse_factor,
+    scatter_trace,
+    squared_distance,
+    weighted_mean_sum,
+    weighted_scatter_sum,
+)
+from degmm.moments import Moments, unpack
+
+
+class IndependentStatistics(NamedTuple):
+    """Sums over ensembles about a nearby point m_k, with γ the responsibilities (equation 4)."""
+
+    weight: Float[Array, "K"]
+    """N_k = Σ w γ"""
+    mass: Float[Array, "K"]
+    """R_k = Σ w γ M"""
+    first: Float[Array, "K D"]
+    """Σ w γ M (x̄ − m)"""
+    second: Float[Array, "K P"]
+    """Σ w γ [S + M (x̄ − m)(x̄ − m)ᵀ], packed"""
+
+
+@dataclass(frozen=True)
+class Independent(Family):
+    """Components with independent members; see the module's docstring."""
+
+    def log_density(self, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
+        """Return log f_k(x_i) (equation 2)."""
+        D = moments.n_features
+        factor, log_determinant = inverse_factor(parameters.within)
+        deviation = moments.mean - parameters.means[:, :, None]
+        member = D * LOG_2PI + log_determinant[:, None] + squared_distance(factor, deviation)
+        return -0.5 * (moments.counts * member + scatter_trace(factor, moments.scatter))
+
+    def statistics(
+        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
+    ) -> IndependentStatistics:
+        """Return the sums of equation 4 about the means of ``parameters``."""
+        weight = responsibilities * moments.weights
+        mass = weight * moments.counts
+        deviation = moments.mean - parameters.means[:, :, None]
+        return IndependentStatistics(
+            weight.sum(axis=1),
+            mass.sum(axis=1),
+            weighted_mean_sum(mass, deviation),
+            weighted_scatter_sum(weight, moments.scatter, mass, deviation),
+        )
+
+    def m_step(
+        self, statistics: IndependentStatistics, parameters: MixtureParameters, limits: Limits
+    ) -> MixtureParameters:
+        """Return the parameters of equation 4.
+
+        A component that has lost all its ensembles keeps its mean and covariance: they no longer
+        enter the expected log-likelihood, so any value is optimal.
+        """
+        D = parameters.means.shape[1]
+        total = statistics.mass.sum()
+        alive = statistics.mass > jnp.finfo(total.dtype).eps * total / statistics.mass.size
+        mass = jnp.where(alive, statistics.mass, 1)
+        shift = jnp.where(alive[:, None], statistics.first / mass[:, None], 0)
+        spread = unpack(statistics.second / mass[:, None], D) - shift[:, :, None] * shift[:, None, :]
+        within = jnp.where(alive[:, None, None], spread, parameters.within)
+        within = self.covariance.project(within, jnp.where(alive, statistics.mass, 0))
+        return MixtureParameters(
+            weights=floored_weights(statistics.weight, limits.weight),
+            means=parameters.means + shift,
+            within=floor_eigenvalues(within, limits.covariance),
+            between=jnp.zeros_like(parameters.between),
+        )
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return (K − 1) + K·D + the free entries of W."""
+        K, D = n_components, n_features
+        return K - 1 + K * D + self.covariance.n_parameters(K, D)
+
+    def draw(
+        self, parameters: MixtureParameters, labels: np.ndarray, n_members: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw the members of one ensemble for each label."""
+        root = np.linalg.cholesky(parameters.within)
+        noise = rng.normal(size=(labels.size, n_members, parameters.means.shape[1]))
+        return parameters.means[labels][:, None, :] + np.einsum("nde,nme->nmd", root[labels], noise)

@@ -1,0 +1,1 @@
+"""Inference: from moments to the parameters of a mixture, by EM or by a network."""

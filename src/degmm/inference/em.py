@@ -1,0 +1,91 @@
+"""Expectation-Maximisation on moments: several runs side by side in one compiled loop."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from degmm.families.base import Family, Limits, MixtureParameters, Statistics
+from degmm.inference.mixture import full_pass
+from degmm.moments import Moments
+
+RUNNING, CONVERGED, NON_FINITE = 0, 1, 2
+
+
+class EMState(NamedTuple):
+    """State of one run of EM."""
+
+    iteration: Int[Array, ""]
+    """Number of M-steps done; −1 before the first pass"""
+    parameters: MixtureParameters
+    log_likelihood: Float[Array, ""]
+    """ℓ at ``parameters``"""
+    statistics: Statistics
+    """What the M-step from ``parameters`` needs"""
+    history: Float[Array, "capacity"]
+    status: Int[Array, ""]
+
+
+@partial(jax.jit, static_argnums=(0, 6))
+def run_em(
+    family: Family,
+    starts: MixtureParameters,
+    blocks: Moments,
+    limits: Limits,
+    tol: Float[Array, ""],
+    max_iter: Int[Array, ""],
+    capacity: int,
+) -> EMState:
+    """Run EM from each of several starts (first axis of ``starts``) until it converges.
+
+    A run stops when an M-step raises the mean log-likelihood of an ensemble by less than ``tol``,
+    or than rounding lets be seen. With ``tol=0`` it makes ``max_iter`` M-steps.
+
+    Parameters
+    ----------
+    capacity : int
+        Length of the history that is kept, at least ``max_iter + 1``.
+    """
+    total_weight = blocks.weights.sum()
+    eps = jnp.finfo(blocks.mean.dtype).eps
+
+    def init(parameters: MixtureParameters) -> EMState:
+        shapes = jax.eval_shape(partial(full_pass, family), parameters, blocks)[1]
+        dtype = blocks.mean.dtype
+        return EMState(
+            iteration=jnp.array(-1),
+            parameters=parameters,
+            log_likelihood=jnp.array(-jnp.inf, dtype),
+            statistics=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes),
+            history=jnp.full(capacity, jnp.nan, dtype),
+            status=jnp.array(RUNNING),
+        )
+
+    def step(state: EMState) -> EMState:
+        # The first pass only evaluates the start: one body, hence one compilation, serves both.
+        fresh = state.iteration < 0
+        moved = family.m_step(state.statistics, state.parameters, limits)
+        candidate = jax.tree.map(partial(jnp.where, fresh), state.parameters, moved)
+        value, statistics = full_pass(family, candidate, blocks)
+        finite = jnp.isfinite(value)
+        gain = (value - state.log_likelihood) / total_weight
+        visible = jnp.maximum(tol, 2 * eps * jnp.abs(value) / total_weight)
+        converged = ~fresh & (tol > 0) & (gain < visible)
+        accept = finite & ~(converged & (gain < 0))
+        iteration = state.iteration + 1
+        return EMState(
+            iteration=iteration,
+            parameters=jax.tree.map(partial(jnp.where, accept), candidate, state.parameters),
+            log_likelihood=jnp.where(accept, value, state.log_likelihood),
+            statistics=jax.tree.map(partial(jnp.where, accept), statistics, state.statistics),
+            history=state.history.at[iteration].set(jnp.where(accept, value, state.log_likelihood)),
+            status=jnp.where(~finite, NON_FINITE, jnp.where(converged, CONVERGED, RUNNING)),
+        )
+
+    def unfinished(state: EMState) -> Array:
+        return (state.status == RUNNING) & (state.iteration < max_iter)
+
+    return jax.vmap(lambda parameters: lax.while_loop(unfinished, step, init(parameters)))(starts)

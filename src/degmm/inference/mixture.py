@@ -1,0 +1,106 @@
+"""The mixture of components of one family: E-step, likelihood and the pass that EM repeats."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from degmm.families.base import Family, Limits, MixtureParameters, Statistics
+from degmm.moments import Moments
+
+BLOCK_VALUES = 2**18
+"""A pass works on blocks of n·K·D numbers of about this many, which stay in a processor's cache."""
+BLOCK_RANGE = (1024, 16384)
+"""Fewest and most ensembles in a block."""
+
+
+def log_joint(
+    family: Family, parameters: MixtureParameters, moments: Moments
+) -> Float[Array, "K n"]:
+    """Return log π_k + log f_k(x_i)."""
+    return jnp.log(parameters.weights)[:, None] + family.log_density(parameters, moments)
+
+
+def e_step(joint: Float[Array, "K n"]) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
+    """Return log Σ_k π_k f_k(x_i) and the responsibilities, from one set of exponentials."""
+    top = jnp.max(joint, axis=0)
+    top = jnp.where(jnp.isfinite(top), top, 0)
+    exponentials = jnp.exp(joint - top)
+    total = exponentials.sum(axis=0)
+    return top + jnp.log(total), exponentials / total
+
+
+@partial(jax.jit, static_argnums=0)
+def evaluate(
+    family: Family, parameters: MixtureParameters, moments: Moments
+) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
+    """Return each ensemble's log density and exact responsibilities, in standard units."""
+    return e_step(log_joint(family, parameters, moments))
+
+
+def m_step_from(
+    family: Family, responsibilities: Float[Array, "K n"], moments: Moments, limits: Limits
+) -> MixtureParameters:
+    """Return the parameters that responsibilities alone determine.
+
+    The first M-step is taken about the origin; a second one about its means removes the
+    cancellation that the first suffers where clusters are narrow and far from the origin.
+    """
+    K, D = responsibilities.shape[0], moments.n_features
+    dtype = moments.mean.dtype
+    identity = jnp.broadcast_to(jnp.eye(D, dtype=dtype), (K, D, D))
+    parameters = MixtureParameters(
+        jnp.full(K, 1 / K, dtype), jnp.zeros((K, D), dtype), identity, jnp.zeros_like(identity)
+    )
+    for _ in range(2):
+        statistics = family.statistics(parameters, moments, responsibilities)
+        parameters = family.m_step(statistics, parameters, limits)
+    return parameters
+
+
+def full_pass(
+    family: Family, parameters: MixtureParameters, blocks: Moments
+) -> tuple[Float[Array, ""], Statistics]:
+    """Return the log-likelihood and the statistics of the next M-step, block by block.
+
+    The responsibilities of one block exist at a time, never those of all ensembles.
+    """
+
+    def one(block: Moments) -> tuple[Float[Array, ""], Statistics]:
+        log_density, responsibilities = e_step(log_joint(family, parameters, block))
+        return (block.weights * log_density).sum(), family.statistics(parameters, block, responsibilities)
+
+    first = jax.tree.map(lambda part: part[0], blocks)
+    if blocks.counts.shape[0] == 1:
+        return one(first)
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, first))
+    total, _ = jax.lax.scan(lambda sums, block: (jax.tree.map(jnp.add, sums, one(block)), None), zero, blocks)
+    return total
+
+
+def into_blocks(moments: Moments, n_components: int) -> Moments:
+    """Lay moments out as blocks along a new first axis; the last one is filled with weight 0."""
+    n, D = moments.n_samples, moments.n_features
+    low, high = BLOCK_RANGE
+    size = int(np.clip(2 ** int(np.log2(BLOCK_VALUES / (n_components * D) + 1)), low, high))
+    if n <= size:
+        return Moments(*(np.asarray(part)[None] for part in moments))
+    count = -(-n // size)
+
+    def lay_out(part: np.ndarray, fill: float) -> np.ndarray:
+        out = np.full((count, *part.shape[:-1], size), fill, part.dtype)
+        whole = n // size
+        body = part[..., : whole * size].reshape(*part.shape[:-1], whole, size)
+        out[:whole] = np.moveaxis(body, -2, 0)
+        if whole < count:
+            out[whole, ..., : n - whole * size] = part[..., whole * size :]
+        return out
+
+    return Moments(
+        lay_out(np.asarray(moments.counts), 1.0),
+        lay_out(np.asarray(moments.mean), 0.0),
+        lay_out(np.asarray(moments.scatter), 0.0),
+        lay_out(np.asarray(moments.weights), 0.0),
+    )

@@ -1,0 +1,104 @@
+"""Where EM starts: partitions of the ensembles by k-means++ on their moments, or at random."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.inference.mixture import m_step_from
+from degmm.moments import Moments, triangle
+
+
+def mean_features(moments: Moments) -> Float[np.ndarray, "n F"]:
+    """Return the member means, each variable with variance 1."""
+    return _standardised(np.asarray(moments.mean, np.float64).T)
+
+
+def spread_features(moments: Moments) -> Float[np.ndarray, "n F"]:
+    """Return member means and log spreads, so that regimes that differ only in spread are told apart."""
+    means = mean_features(moments)
+    counts = np.asarray(moments.counts, np.float64)
+    if not (counts > 1).any():
+        return means
+    rows, columns = triangle(moments.n_features)
+    squares = np.asarray(moments.scatter, np.float64)[rows == columns]
+    variance = squares / np.maximum(counts - 1, 1)
+    known = (counts > 1) & (variance > 0)
+    floor = np.where(known, variance, np.inf).min(axis=1, keepdims=True)
+    log_spread = 0.5 * np.log(np.where(known, variance, np.where(np.isfinite(floor), floor, 1.0)))
+    return np.concatenate([means, _standardised(log_spread.T)], axis=1)
+
+
+def _standardised(features: Float[np.ndarray, "n F"]) -> Float[np.ndarray, "n F"]:
+    spread = features.std(axis=0)
+    return (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+
+
+def kmeans_plusplus(
+    features: Float[np.ndarray, "n F"], weights: Float[np.ndarray, "n"], n_components: int, seed: int
+) -> Int[np.ndarray, "n"]:
+    """Partition ensembles by the nearest of K seeds chosen by k-means++ (Arthur & Vassilvitskii 2007)."""
+    from sklearn.cluster import kmeans_plusplus as seeds_of
+
+    centres, _ = seeds_of(features, n_components, sample_weight=weights, random_state=seed)
+    return _nearest(features, centres)
+
+
+def random_seeds(
+    features: Float[np.ndarray, "n F"], weights: Float[np.ndarray, "n"], n_components: int, seed: int
+) -> Int[np.ndarray, "n"]:
+    """Partition ensembles by the nearest of K ensembles drawn at random."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(features), n_components, replace=False, p=weights / weights.sum())
+    return _nearest(features, features[chosen])
+
+
+def _nearest(
+    features: Float[np.ndarray, "n F"], centres: Float[np.ndarray, "K F"]
+) -> Int[np.ndarray, "n"]:
+    squared = (centres**2).sum(axis=1) - 2 * features @ centres.T
+    return squared.argmin(axis=1)
+
+
+START_METHODS: dict[str, Callable[..., Int[np.ndarray, "n"]]] = {
+    "k-means++": kmeans_plusplus,
+    "random": random_seeds,
+}
+
+
+def starting_labels(
+    method: str, moments: Moments, n_components: int, n_starts: int, rng: np.random.Generator
+) -> Int[np.ndarray, "starts n"]:
+    """Return ``n_starts`` partitions, half of them by means alone, half by means and log spreads."""
+    weights = np.asarray(moments.weights, np.float64)
+    views = [spread_features(moments), mean_features(moments)]
+    seeds = rng.integers(2**31 - 1, size=n_starts)
+    return np.stack(
+        [START_METHODS[method](views[s % 2], weights, n_components, int(seed)) for s, seed in enumerate(seeds)]
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def parameters_from_labels(
+    family: Family, n_components: int, labels: Int[Array, "starts n"], moments: Moments, limits: Limits
+) -> MixtureParameters:
+    """Return the parameters of each partition (first axis)."""
+
+    def one(partition: Int[Array, "n"]) -> MixtureParameters:
+        hard = jax.nn.one_hot(partition, n_components, axis=0, dtype=moments.mean.dtype)
+        return m_step_from(family, hard, moments, limits)
+
+    return jax.vmap(one)(labels)
+
+
+@partial(jax.jit, static_argnums=0)
+def parameters_from_responsibilities(
+    family: Family, responsibilities: Float[Array, "K n"], moments: Moments, limits: Limits
+) -> MixtureParameters:
+    """Return the parameters of given responsibilities, as one start (first axis of length 1)."""
+    parameters = m_step_from(family, responsibilities, moments, limits)
+    return jax.tree.map(lambda part: jnp.asarray(part)[None], parameters)
