@@ -190,6 +190,41 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         self.covariances_ = self.within_covariances_ + self.between_covariances_
         self.n_parameters_ = self._family().n_parameters(K, D)
 
+    def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return all that a fit set, as arrays and as facts that JSON can hold."""
+        check_is_fitted(self)
+        arrays = {f"parameters.{k}": v for k, v in self._parameters._asdict().items()}
+        arrays |= {f"scaling.{k}": v for k, v in self._scaling._asdict().items()}
+        arrays |= {f"history.{k}": v for k, v in self.history_.items()}
+        arrays["labels"] = self.labels_
+        facts = {
+            "precision": np.dtype(self._precision).name,
+            "n_features": self.n_features_in_,
+            "n_members": self.n_members_,
+            "log_likelihood": self.log_likelihood_,
+            "n_iter": self.n_iter_,
+            "result": self.result_.name,
+        }
+        if hasattr(self, "feature_names_in_"):
+            facts["feature_names"] = [str(name) for name in self.feature_names_in_]
+        return {name: np.asarray(array) for name, array in arrays.items()}, facts
+
+    def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """Set what :meth:`_get_state` gave."""
+        self._precision = np.dtype(facts["precision"])
+        self._parameters = MixtureParameters(*(arrays[f"parameters.{k}"] for k in MixtureParameters._fields))
+        self._scaling = Scaling(*(arrays[f"scaling.{k}"] for k in Scaling._fields))
+        self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])
+        if "feature_names" in facts:
+            self.feature_names_in_ = np.array(facts["feature_names"], dtype=object)
+        self._publish()
+        self.log_likelihood_, self.n_iter_ = float(facts["log_likelihood"]), int(facts["n_iter"])
+        self.result_ = Result[facts["result"]]
+        self.converged_ = self.result_ is Result.CONVERGED
+        prefix = "history."
+        self.history_ = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        self.labels_ = arrays["labels"]
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True

@@ -9,7 +9,7 @@ from degmm.estimators.checks import check_integer, check_number, generator
 from degmm.families.base import MixtureParameters
 from degmm.inference.search import EMSettings, best_run, search_em
 from degmm.inference.solution import Solution, reorder
-from degmm.inference.starts import START_METHODS, parameters_from_responsibilities
+from degmm.inference.starts import parameters_from_responsibilities
 from degmm.moments import Moments, Scaling
 from degmm.precision import precision_of
 
@@ -130,12 +130,7 @@ class EGMM(BaseMixture):
 
     def _settings(self) -> EMSettings:
         method = self.init_params if isinstance(self.init_params, str) else "k-means++"
-        if method not in START_METHODS:
-            known = ", ".join(map(repr, START_METHODS))
-            raise ValueError(
-                f"init_params: expected one of {known}, an (n, K) array or a fitted model; got {method!r}"
-            )
-        return EMSettings(
+        return EMSettings.checked(
             n_components=check_integer("n_components", self.n_components, 1),
             n_init=check_integer("n_init", self.n_init, 1),
             method=method,

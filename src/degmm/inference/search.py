@@ -1,6 +1,7 @@
 """The search for the best optimum: many short runs of EM, the best few continued, the best one kept."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from degmm.families.covariance import smallest_eigenvalues
 from degmm.inference.em import CONVERGED, NON_FINITE, EMState, run_em
 from degmm.inference.mixture import into_blocks
 from degmm.inference.solution import Result, Solution
-from degmm.inference.starts import parameters_from_labels, starting_labels
+from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
 from degmm.moments import Moments
 
 SIDE_BY_SIDE = 8
@@ -34,6 +35,19 @@ class EMSettings:
     tol: float
     max_iter: int
     reg_covar: float
+
+    @classmethod
+    def checked(cls, *, method: str, **settings: Any) -> Self:
+        """Return settings if there is a way to start named ``method``.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if method not in START_METHODS:
+            raise ValueError(f"init_params: expected one of {', '.join(map(repr, START_METHODS))}; got {method!r}")
+        return cls(method=method, **settings)
 
     def limits(self, moments: Moments) -> Limits:
         """Return the bounds of the M-step; a component may be as small as one ensemble."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -41,4 +42,41 @@ def apply(graph: nnx.GraphDef[Any], state: nnx.State, inputs: EncoderInputs) -> 
     return nnx.merge(graph, state)(inputs)
 
 
-__all__ = ["ENCODERS", "Encoder", "EncoderInputs", "EncoderSizes", "apply", "build", "find_encoder"]
+def to_arrays(state: nnx.State, prefix: str) -> dict[str, np.ndarray]:
+    """Return a network's parameters by name."""
+    return {prefix + _name(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state)}
+
+
+def from_arrays(template: nnx.State, arrays: dict[str, np.ndarray], prefix: str) -> nnx.State:
+    """Return the parameters that :func:`to_arrays` named, in the form of ``template``.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or has another shape.
+    """
+
+    def find(path: Any, leaf: Array) -> np.ndarray:
+        array = arrays.get(prefix + _name(path))
+        if array is None or array.shape != leaf.shape:
+            raise ValueError(f"the network's parameter {_name(path)} is missing or has another shape")
+        return array
+
+    return jax.tree.map_with_path(find, template)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "EncoderInputs",
+    "EncoderSizes",
+    "apply",
+    "build",
+    "find_encoder",
+    "from_arrays",
+    "to_arrays",
+]

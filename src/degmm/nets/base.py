@@ -42,7 +42,9 @@ class Encoder(nnx.Module):
     """Whether ``inputs.members`` is read"""
 
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
-        self.sizes = sizes
+        # Nothing of ``sizes`` is kept: an attribute that does not matter to the computation, such as
+        # a number of members that is not read, would cost a compilation for each of its values.
+        del sizes, rngs
 
     def __call__(self, inputs: EncoderInputs) -> Float[Array, "n K"]:
         """Return the scores."""

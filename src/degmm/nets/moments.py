@@ -25,7 +25,7 @@ class MomentsEncoder(Encoder):
 
     def __call__(self, inputs: EncoderInputs) -> Float[Array, "n K"]:
         """Return the scores."""
-        rows, columns = triangle(self.sizes.n_features)
+        rows, columns = triangle(inputs.mean.shape[1])
         squares = inputs.mean[:, rows] * inputs.mean[:, columns]
         features = jnp.concatenate([inputs.mean, squares, inputs.variance], axis=1)
         return inputs.counts[:, None] * self.linear(features) + self.stack(features)

@@ -1,0 +1,71 @@
+"""The look of the pictures: one colour-blind-safe palette, thin axes, no global settings."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from degmm.io import write_bytes
+
+# Paul Tol's "muted" scheme without its grey, in an order that keeps neighbours far apart; the last
+# colour is added to reach ten. Distinguishable with the common forms of colour blindness.
+PALETTE = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#E0B000",
+    "#56A8DC",
+    "#882255",
+    "#44AA99",
+    "#8C6D1F",
+    "#AA4499",
+    "#5A5A5A",
+)
+MARKERS = ("o", "^", "D", "v", "P", "X")
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+}
+
+
+def colour_of(cluster: int) -> str:
+    """Return the colour of a cluster; beyond ten they repeat with another marker."""
+    return PALETTE[cluster % len(PALETTE)]
+
+
+def marker_of(cluster: int) -> str:
+    """Return the marker of a cluster."""
+    return MARKERS[cluster // len(PALETTE) % len(MARKERS)]
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float], dpi: int = 200, **grid: Any
+) -> tuple[Figure, Sequence[Any]]:
+    """Return a figure of its own, outside pyplot's state, and its axes in reading order."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False, **grid)
+    return figure, list(axes.flat)
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, beside and then renamed."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png")
+    write_bytes(path, buffer.getvalue())
+    return path
