@@ -155,8 +155,10 @@ class DEGMM(BaseMixture):
         members = self._validated(X, reset=True)
         moments, scaling = self._standardised(members, sample_weight)
         self._precision, self._scaling = members.dtype, scaling
-        inputs = encoder_inputs(moments, self._members_read(members))
-        sizes = nets.EncoderSizes(members.shape[2], self.n_components, members.shape[1], tuple(self.hidden))
+        read = self._members_read(members)
+        inputs = encoder_inputs(moments, read)
+        fixed_members = None if read is None else read.shape[1]
+        sizes = nets.EncoderSizes(members.shape[2], self.n_components, fixed_members, tuple(self.hidden))
         with precision_of(members.dtype):
             fitted = fit_deep(family, moments, inputs, sizes, settings, rng)
         self._network, self._sizes, self._order = fitted.network, sizes, fitted.order
@@ -191,7 +193,7 @@ class DEGMM(BaseMixture):
     def _respond(self, moments: Moments, members: np.ndarray) -> np.ndarray:
         inputs = encoder_inputs(moments, self._members_read(members))
         with precision_of(self._precision):
-            graph, _ = nets.build(self._encoder_name(), self._sizes, 0, self._precision)
+            graph = nets.structure(self._encoder_name(), self._sizes)
             gamma = respond(graph, self._network, np.log(self._prior), inputs)
         return np.asarray(gamma)[:, self._order]
 
@@ -259,8 +261,8 @@ class DEGMM(BaseMixture):
         super()._set_state(arrays, facts)
         sizes = facts["sizes"]
         self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
-        _, template = nets.build(self._encoder_name(), self._sizes, 0, np.float32)
-        self._network = nets.from_arrays(template, arrays, "network.")
+        shapes = nets.template(self._encoder_name(), self._sizes)
+        self._network = nets.from_arrays(shapes, arrays, "network.")
         self._prior, self._order, self.kl_ = arrays["prior"], arrays["order"], float(facts["kl"])
         self.snapshots_ = []
 

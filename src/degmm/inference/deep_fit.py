@@ -17,10 +17,10 @@ from degmm.inference.deep import (
     train,
     train_with_reports,
 )
-from degmm.inference.mixture import evaluate
+from degmm.inference.mixture import evaluate, into_blocks
 from degmm.inference.objectives import Objective
 from degmm.inference.progress import TrainingProgress
-from degmm.inference.search import EMSettings, at_floor, best_run, short_runs
+from degmm.inference.search import SIDE_BY_SIDE, EMSettings, at_floor, best_run, short_runs
 from degmm.inference.solution import Result, Solution, reorder
 from degmm.moments import Moments
 from degmm.nets import EncoderInputs, EncoderSizes
@@ -83,7 +83,8 @@ def fit_deep(
     start = short_runs(family, moments, settings.start, rng)
     start = jax.tree.map(lambda part: part[0], start)
     target = evaluate(family, start, moments)[1]
-    graph, network = nets.build(settings.encoder, sizes, int(rng.integers(2**31 - 1)), dtype)
+    graph = nets.structure(settings.encoder, sizes)
+    network = nets.initial_parameters(settings.encoder, sizes, int(rng.integers(2**31 - 1)), dtype)
     schedule = Schedule(
         jnp.asarray(settings.learning_rate, dtype),
         jnp.asarray(settings.max_epochs),
@@ -163,7 +164,10 @@ def _polished(
     trained = MixtureParameters(*map(np.asarray, state.parameters))
     weights = np.asarray(moments.weights, np.float64)
     if settings.polish:
-        start = jax.tree.map(lambda part: part[None], trained)
+        # On small data, copies of the one start cost less than a compilation for another shape.
+        small = len(into_blocks(moments, settings.start.n_components).counts) == 1
+        copies = min(SIDE_BY_SIDE, settings.start.n_init) if small else 1
+        start = jax.tree.map(lambda part: np.repeat(part[None], copies, axis=0), trained)
         solution = best_run(family, start, moments, settings.start, max_iter=settings.polish)
     else:
         value = float(weights @ np.asarray(evaluate(family, trained, moments)[0], np.float64))

@@ -3,10 +3,10 @@
 One file an encoder and one line here.
 """
 
+from functools import cache, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
@@ -31,10 +31,31 @@ def find_encoder(name: str) -> type[Encoder]:
     return ENCODERS[name]
 
 
-def build(name: str, sizes: EncoderSizes, seed: int, dtype: Any) -> tuple[nnx.GraphDef[Any], nnx.State]:
-    """Return a network's structure (static) and its initial parameters, in the precision ``dtype``."""
-    graph, state = nnx.split(find_encoder(name)(sizes, rngs=nnx.Rngs(seed)))
-    return graph, jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), state)
+def structure(name: str, sizes: EncoderSizes) -> nnx.GraphDef[Any]:
+    """Return a network's structure, the static part of it."""
+    return nnx.graphdef(_abstract(name, sizes))
+
+
+def template(name: str, sizes: EncoderSizes) -> nnx.State:
+    """Return the shapes of a network's parameters, in their tree."""
+    return nnx.state(_abstract(name, sizes))
+
+
+def initial_parameters(name: str, sizes: EncoderSizes, seed: int, dtype: Any) -> nnx.State:
+    """Return a network's initial parameters in the precision ``dtype``."""
+    return _initialise(name, sizes, np.dtype(dtype).name, jax.random.key(seed))
+
+
+@cache
+def _abstract(name: str, sizes: EncoderSizes) -> Encoder:
+    return nnx.eval_shape(lambda: find_encoder(name)(sizes, rngs=nnx.Rngs(0)))
+
+
+# One compilation for the whole network, not one for each kind of its arrays.
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _initialise(name: str, sizes: EncoderSizes, dtype: str, key: Array) -> nnx.State:
+    state = nnx.state(find_encoder(name)(sizes, rngs=nnx.Rngs(key)))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), state)
 
 
 def apply(graph: nnx.GraphDef[Any], state: nnx.State, inputs: EncoderInputs) -> Float[Array, "n K"]:
@@ -47,8 +68,8 @@ def to_arrays(state: nnx.State, prefix: str) -> dict[str, np.ndarray]:
     return {prefix + _name(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state)}
 
 
-def from_arrays(template: nnx.State, arrays: dict[str, np.ndarray], prefix: str) -> nnx.State:
-    """Return the parameters that :func:`to_arrays` named, in the form of ``template``.
+def from_arrays(shapes: nnx.State, arrays: dict[str, np.ndarray], prefix: str) -> nnx.State:
+    """Return the parameters that :func:`to_arrays` named, in the form of ``shapes``.
 
     Raises
     ------
@@ -62,7 +83,7 @@ def from_arrays(template: nnx.State, arrays: dict[str, np.ndarray], prefix: str)
             raise ValueError(f"the network's parameter {_name(path)} is missing or has another shape")
         return array
 
-    return jax.tree.map_with_path(find, template)
+    return jax.tree.map_with_path(find, shapes)
 
 
 def _name(path: Any) -> str:
@@ -75,8 +96,10 @@ __all__ = [
     "EncoderInputs",
     "EncoderSizes",
     "apply",
-    "build",
     "find_encoder",
     "from_arrays",
+    "initial_parameters",
+    "structure",
+    "template",
     "to_arrays",
 ]

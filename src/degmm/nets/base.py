@@ -26,7 +26,8 @@ class EncoderSizes:
 
     n_features: int
     n_components: int
-    n_members: int
+    n_members: int | None
+    """M where the encoder needs the members in their order, None where any number will do"""
     hidden: tuple[int, ...]
 
 
@@ -42,9 +43,7 @@ class Encoder(nnx.Module):
     """Whether ``inputs.members`` is read"""
 
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
-        # Nothing of ``sizes`` is kept: an attribute that does not matter to the computation, such as
-        # a number of members that is not read, would cost a compilation for each of its values.
-        del sizes, rngs
+        del sizes, rngs  # a subclass makes its layers from these
 
     def __call__(self, inputs: EncoderInputs) -> Float[Array, "n K"]:
         """Return the scores."""

@@ -15,6 +15,7 @@ class MLPEncoder(Encoder):
 
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
         super().__init__(sizes, rngs=rngs)
+        assert sizes.n_members is not None
         width = sizes.n_members * sizes.n_features
         self.stack = DenseStack((width, *sizes.hidden, sizes.n_components), rngs=rngs)
 

@@ -103,7 +103,7 @@ def _results(
     places = [0, 1, 2, 4, 5]
     for place, (name, found, clustering, colours) in zip(places, panels, strict=True):
         seen = "one member" if clustering.members == 1 else f"{clustering.members} members"
-        title = name if place == 0 else f"{name} ({seen}): accuracy {accuracy(labels, found):.3f}"
+        title = name if place == 0 else f"{name}, {seen}\naccuracy {accuracy(labels, found):.3f}"
         clusters(
             axes[place],
             points,
@@ -151,7 +151,8 @@ def _legend(
     )
     hidden.set_visible(True)
     hidden.set_axis_off()
-    hidden.text(0.0, 0.95, text, transform=hidden.transAxes, va="top", fontsize=9, color="#333333", linespacing=1.5)
+    note = hidden.text(0.0, 0.95, text, transform=hidden.transAxes, va="top", fontsize=9, color="#333333", linespacing=1.5)
+    note.set_in_layout(False)
 
 
 def _arrow_between(figure: Any, left: Any, right: Any) -> None:

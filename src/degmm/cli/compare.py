@@ -1,0 +1,54 @@
+"""``degmm compare``: print what :func:`degmm.compare` finds."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from degmm import cli
+from degmm.cli.tables import print_seconds, print_table
+
+
+def run_comparison(
+    n: int,
+    M: int,
+    D: int,
+    K: int,
+    num_epochs: int,
+    seed: int,
+    output: Path,
+    covariance: Any,
+    progress: bool,
+) -> None:
+    """Run the comparison and print its table, its pictures and where the time went."""
+    import pandas as pd
+
+    import degmm.estimators.deep  # noqa: F401  (imported here, so that its seconds count as import)
+    from degmm.comparison import compare
+
+    imported = time.perf_counter() - cli.STARTED
+    result = compare(
+        n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress
+    )
+    rows = [
+        (
+            str(name),
+            f"{row.members:.0f}",
+            f"{row.accuracy:.3f}",
+            f"{row.ari:.3f}",
+            f"{row.log_likelihood:.4f}",
+            "–" if pd.isna(row.seconds) else f"{row.seconds:.2f}",
+        )
+        for name, row in result.table.iterrows()
+    ]
+    print_table(
+        f"n = {n} ensembles, M = {M} members, D = {D} variables, K = {K} clusters, seed {seed}",
+        ("model", "members seen", "accuracy", "ARI", "log-likelihood a member", "seconds"),
+        rows,
+    )
+    for path in result.figures:
+        print(f"wrote {path}")
+    phases = dict(result.seconds)
+    compiled = phases.pop("compile")
+    total = time.perf_counter() - cli.STARTED
+    print_seconds({"import": imported, **phases, "total": total})
+    print(f"of which compiling: {compiled:.1f}")
