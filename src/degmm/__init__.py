@@ -37,9 +37,16 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if TYPE_CHECKING:
-    from degmm import datasets, plotting
-    from degmm.comparison import Comparison, compare
-    from degmm.ensembles import Ensemble, read_ensemble
-    from degmm.estimators import DEGMM, DGMM, EGMM, GMM
-    from degmm.io import load, save
+if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ imports
+    from degmm import datasets as datasets
+    from degmm import plotting as plotting
+    from degmm.comparison import Comparison as Comparison
+    from degmm.comparison import compare as compare
+    from degmm.ensembles import Ensemble as Ensemble
+    from degmm.ensembles import read_ensemble as read_ensemble
+    from degmm.estimators import DEGMM as DEGMM
+    from degmm.estimators import DGMM as DGMM
+    from degmm.estimators import EGMM as EGMM
+    from degmm.estimators import GMM as GMM
+    from degmm.io import load as load
+    from degmm.io import save as save

@@ -156,7 +156,7 @@ def _models(K: int, num_epochs: int, seed: int, animated: bool, progress: bool) 
     from degmm.estimators import EGMM, GMM
     from degmm.estimators.deep import DEGMM, DGMM
 
-    deep = {"max_epochs": num_epochs, "random_state": seed, "progress": progress}
+    deep: dict[str, Any] = {"max_epochs": num_epochs, "random_state": seed, "progress": progress}
     return {
         "GMM": GMM(K, random_state=seed),
         "DGMM": DGMM(K, **deep),
@@ -186,7 +186,9 @@ def _writable(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise ValueError(f"output: the folder {folder} cannot be written ({error.strerror or error})") from error
+        raise ValueError(
+            f"output: the folder {folder} cannot be written ({error.strerror or error})"
+        ) from error
     return folder
 
 

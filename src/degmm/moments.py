@@ -14,8 +14,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
+from degmm.arrays import Array
 from degmm.precision import precision_of
 
 CHUNK_VALUES = 2**21
@@ -105,9 +106,7 @@ def standardised_moments(
     return _rescaled(moments, rough, scaling), scaling
 
 
-def moments_of(
-    X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], scaling: Scaling
-) -> Moments:
+def moments_of(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], scaling: Scaling) -> Moments:
     """Read the members once and return their moments in the units of ``scaling``."""
     n, M, D = X.shape
     dtype = X.dtype
@@ -126,7 +125,9 @@ def moments_of(
                 block = np.concatenate([block, np.repeat(block[:1], short, axis=0)])
             part = _chunk_moments(jnp.asarray(block), leading, rest, inverse_scale)
             parts.append([np.asarray(a)[..., : chunk - short] for a in part])
-    counts, mean, scatter = (np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True))
+    counts, mean, scatter = (
+        np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True)
+    )
     return Moments(counts, mean, scatter, weights.astype(dtype))
 
 
@@ -151,7 +152,9 @@ def _chunk_moments(
         x, present = x.transpose(2, 1, 0), present.T
         mean = x.sum(axis=1) / counts
         centred = jnp.where(present, x - mean[:, None, :], 0)
-        scatter = jnp.stack([(centred[r] * centred[c]).sum(axis=0) for r, c in zip(rows, columns, strict=True)])
+        scatter = jnp.stack(
+            [(centred[r] * centred[c]).sum(axis=0) for r, c in zip(rows, columns, strict=True)]
+        )
         return counts, mean, scatter
     mean = x.sum(axis=1) / counts[:, None]
     centred = jnp.where(present[..., None], x - mean[:, None, :], 0)

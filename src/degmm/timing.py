@@ -32,9 +32,9 @@ class Stopwatch:
         """Count the seconds that JAX compiles while the context is open."""
         from jax import monitoring
 
-        def listen(event: str, seconds: float, **_: object) -> None:
+        def listen(event: str, duration_secs: float, **_: str | int) -> None:
             if event in _COMPILE_EVENTS:
-                self.compile += seconds
+                self.compile += duration_secs
 
         monitoring.register_event_duration_secs_listener(listen)
         try:

@@ -54,7 +54,9 @@ def compare(
         int, typer.Option("--num_epochs", "--num-epochs", help="Epochs of the deep models.")
     ] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the models.")] = 0,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path("figures"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
+        "figures"
+    ),
     covariance: Annotated[str, typer.Option(help="Covariances drawn: diagonal or full.")] = "diagonal",
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = False,
 ) -> None:

@@ -26,9 +26,7 @@ def run_comparison(
     from degmm.comparison import compare
 
     imported = time.perf_counter() - cli.STARTED
-    result = compare(
-        n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress
-    )
+    result = compare(n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress)
     rows = [
         (
             str(name),

@@ -58,7 +58,9 @@ def writable_folder(folder: Path) -> None:
         write_bytes(folder / ".degmm-writes", b"")
         (folder / ".degmm-writes").unlink()
     except OSError as error:
-        raise ValueError(f"output: the folder {folder} cannot be written ({error.strerror or error})") from error
+        raise ValueError(
+            f"output: the folder {folder} cannot be written ({error.strerror or error})"
+        ) from error
 
 
 def _model(name: str, settings: dict[str, Any]) -> Any:

@@ -65,7 +65,9 @@ def as_members(X: Any, *, name: str = "X", dtype: Any = None) -> np.ndarray:
     try:
         values = np.asarray(values)
         if values.dtype.kind == "c":
-            raise ValueError(f"{name}: complex data not supported; pass real and imaginary parts as variables")
+            raise ValueError(
+                f"{name}: complex data not supported; pass real and imaginary parts as variables"
+            )
         if dtype is None:
             dtype = values.dtype if values.dtype in (np.float32, np.float64) else np.float64
         elif np.dtype(dtype) not in (np.float32, np.float64):

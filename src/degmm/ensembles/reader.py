@@ -78,7 +78,9 @@ def from_dataset(
         raise ValueError(f"no numeric variable has the member dimension {member!r}")
     shapes = {tuple(sorted(map(str, dataset[name].dims))) for name in names}
     if len(shapes) > 1:
-        raise ValueError(f"variables {', '.join(map(str, names))} have different dimensions; choose among them")
+        raise ValueError(
+            f"variables {', '.join(map(str, names))} have different dimensions; choose among them"
+        )
     variable_dim = next((d for d in VARIABLE_NAMES if d in dataset[names[0]].dims), None)
     case_dims = [d for d in dataset[names[0]].dims if d not in (member, variable_dim)]
     if not case_dims:
@@ -166,6 +168,8 @@ def _case_labels(array: "xr.DataArray", case_dims: list[Any]) -> tuple[str, dict
     coords = {}
     for name, coord in array.coords.items():
         if coord.dims and set(coord.dims) <= set(case_dims):
-            template = coord.broadcast_like(array.isel({d: 0 for d in array.dims if d not in case_dims}, drop=True))
+            template = coord.broadcast_like(
+                array.isel({d: 0 for d in array.dims if d not in case_dims}, drop=True)
+            )
             coords[str(name)] = template.transpose(*case_dims).to_numpy().reshape(int(np.prod(sizes)))
     return (str(case_dims[0]) if len(case_dims) == 1 else "case"), coords

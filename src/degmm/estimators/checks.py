@@ -30,11 +30,15 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
-        raise ValueError(f"sample_weight: expected one weight for each of {n} ensembles, got shape {weights.shape}")
+        raise ValueError(
+            f"sample_weight: expected one weight for each of {n} ensembles, got shape {weights.shape}"
+        )
     bad = ~np.isfinite(weights) | (weights < 0)
     if bad.any():
         i = int(np.argmax(bad))
-        raise ValueError(f"sample_weight: expected finite weights of at least 0, got {weights[i]} at ensemble {i}")
+        raise ValueError(
+            f"sample_weight: expected finite weights of at least 0, got {weights[i]} at ensemble {i}"
+        )
     if not weights.any():
         raise ValueError("sample_weight: all weights are 0")
     return weights

@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 from degmm import nets
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_integer, check_number, generator
-from degmm.inference.deep_fit import DeepSettings, Snapshot, fit_deep
 from degmm.inference.deep import encoder_inputs, respond
+from degmm.inference.deep_fit import DeepSettings, Snapshot, fit_deep
 from degmm.inference.objectives import find_objective
 from degmm.inference.search import EMSettings
 from degmm.moments import Moments, moments_of

@@ -24,4 +24,12 @@ def make_family(member_model: str, covariance_type: str) -> Family:
     return FAMILIES[member_model](STRUCTURES[covariance_type])
 
 
-__all__ = ["FAMILIES", "STRUCTURES", "CovarianceStructure", "Family", "MixtureParameters", "Statistics", "make_family"]
+__all__ = [
+    "FAMILIES",
+    "STRUCTURES",
+    "CovarianceStructure",
+    "Family",
+    "MixtureParameters",
+    "Statistics",
+    "make_family",
+]

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.families.covariance import CovarianceStructure
 from degmm.moments import Moments
 

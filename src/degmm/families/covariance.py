@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from degmm.arrays import Array
 
 
 def _full(W: Float[Array, "K D D"], mass: Float[Array, "K"]) -> Float[Array, "K D D"]:
@@ -78,7 +80,9 @@ def _floor_2x2(W: Float[Array, "K 2 2"], floor: Float[Array, ""]) -> Float[Array
     large, small = middle + half, middle - half
     gap = jnp.where(half > 0, large - small, 1)
     identity = jnp.eye(2, dtype=W.dtype)
-    projection = jnp.where((half > 0)[:, None, None], (W - small[:, None, None] * identity) / gap[:, None, None], 0)
+    projection = jnp.where(
+        (half > 0)[:, None, None], (W - small[:, None, None] * identity) / gap[:, None, None], 0
+    )
     rebuilt = jnp.maximum(small, floor)[:, None, None] * (identity - projection) + (
         jnp.maximum(large, floor)[:, None, None] * projection
     )

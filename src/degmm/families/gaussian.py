@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.moments import triangle
 
 LOG_2PI = float(np.log(2 * np.pi))

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.covariance import floor_eigenvalues
 from degmm.families.gaussian import (

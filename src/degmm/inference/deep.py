@@ -10,9 +10,10 @@ import numpy as np
 import optax
 from jax import lax
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from degmm import nets
+from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.inference.mixture import log_joint
 from degmm.inference.objectives import Objective

@@ -95,7 +95,16 @@ def fit_deep(
 
     def advance(state: DeepState, stop: int) -> DeepState:
         return train(
-            graph, family, settings.objective, state, inputs, moments, target, limits, schedule, jnp.asarray(stop)
+            graph,
+            family,
+            settings.objective,
+            state,
+            inputs,
+            moments,
+            target,
+            limits,
+            schedule,
+            jnp.asarray(stop),
         )
 
     stops, snapshots = _stops(settings), []
@@ -127,11 +136,11 @@ def fit_deep(
 
 def _stops(settings: DeepSettings) -> dict[str, set[int]]:
     last = settings.max_epochs
-    reports = np.linspace(0, last, PROGRESS_REPORTS + 1)[1:] if settings.progress else []
-    kept = np.geomspace(1, last + 1, settings.snapshots) - 1 if settings.snapshots else []
+    reports = np.linspace(0, last, PROGRESS_REPORTS + 1) if settings.progress else np.zeros(0)
+    kept = np.geomspace(1, last + 1, settings.snapshots) - 1
     return {
-        "progress": {int(round(e)) for e in reports} - {0},
-        "snapshots": {int(round(e)) for e in kept},
+        "progress": {round(e) for e in reports.tolist()} - {0},
+        "snapshots": {round(e) for e in kept.tolist()},
     }
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters, Statistics
 from degmm.inference.mixture import full_pass
 from degmm.moments import Moments

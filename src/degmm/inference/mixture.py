@@ -5,8 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters, Statistics
 from degmm.moments import Moments
 
@@ -16,9 +17,7 @@ BLOCK_RANGE = (1024, 16384)
 """Fewest and most ensembles in a block."""
 
 
-def log_joint(
-    family: Family, parameters: MixtureParameters, moments: Moments
-) -> Float[Array, "K n"]:
+def log_joint(family: Family, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
     """Return log π_k + log f_k(x_i)."""
     return jnp.log(parameters.weights)[:, None] + family.log_density(parameters, moments)
 

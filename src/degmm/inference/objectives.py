@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from degmm.arrays import Array
 
 
-def _likelihood(
-    joint: Float[Array, "K n"], log_responsibilities: Float[Array, "K n"]
-) -> Float[Array, "n"]:
+def _likelihood(joint: Float[Array, "K n"], log_responsibilities: Float[Array, "K n"]) -> Float[Array, "n"]:
     return logsumexp(joint, axis=0)
 
 

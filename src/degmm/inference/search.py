@@ -46,7 +46,9 @@ class EMSettings:
             If there is none.
         """
         if method not in START_METHODS:
-            raise ValueError(f"init_params: expected one of {', '.join(map(repr, START_METHODS))}; got {method!r}")
+            raise ValueError(
+                f"init_params: expected one of {', '.join(map(repr, START_METHODS))}; got {method!r}"
+            )
         return cls(method=method, **settings)
 
     def limits(self, moments: Moments) -> Limits:
@@ -154,7 +156,8 @@ def _run(
 
 def at_floor(parameters: MixtureParameters, reg_covar: float) -> np.ndarray:
     """Return whether a component's within-ensemble covariance sits at its floor."""
-    return (smallest_eigenvalues(np.asarray(parameters.within)) <= 1.001 * reg_covar).any(axis=-1)
+    smallest = smallest_eigenvalues(np.asarray(parameters.within))
+    return np.any(smallest <= 1.001 * reg_covar, axis=-1)
 
 
 def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float) -> np.ndarray:

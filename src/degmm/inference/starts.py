@@ -6,8 +6,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.inference.mixture import m_step_from
 from degmm.moments import Moments, triangle
@@ -57,9 +58,7 @@ def random_seeds(
     return _nearest(features, features[chosen])
 
 
-def _nearest(
-    features: Float[np.ndarray, "n F"], centres: Float[np.ndarray, "K F"]
-) -> Int[np.ndarray, "n"]:
+def _nearest(features: Float[np.ndarray, "n F"], centres: Float[np.ndarray, "K F"]) -> Int[np.ndarray, "n"]:
     squared = (centres**2).sum(axis=1) - 2 * features @ centres.T
     return squared.argmin(axis=1)
 
@@ -78,7 +77,10 @@ def starting_labels(
     views = [spread_features(moments), mean_features(moments)]
     seeds = rng.integers(2**31 - 1, size=n_starts)
     return np.stack(
-        [START_METHODS[method](views[s % 2], weights, n_components, int(seed)) for s, seed in enumerate(seeds)]
+        [
+            START_METHODS[method](views[s % 2], weights, n_components, int(seed))
+            for s, seed in enumerate(seeds)
+        ]
     )
 
 

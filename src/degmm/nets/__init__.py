@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.nets.base import Encoder, EncoderInputs, EncoderSizes
 from degmm.nets.mlp import MLPEncoder
 from degmm.nets.moments import MomentsEncoder

@@ -1,10 +1,13 @@
 """The interface of an encoder."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from degmm.arrays import Array
 
 
 class EncoderInputs(NamedTuple):
@@ -54,7 +57,7 @@ class DenseStack(nnx.Module):
     """Dense layers with ReLU between them and a linear last one."""
 
     def __init__(self, widths: tuple[int, ...], *, rngs: nnx.Rngs) -> None:
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairs])
 
     def __call__(self, x: Float[Array, "n F"]) -> Float[Array, "n G"]:

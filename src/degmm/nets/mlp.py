@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.nets.base import DenseStack, Encoder, EncoderInputs, EncoderSizes
 
 

@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from degmm.arrays import Array
 from degmm.moments import triangle
 from degmm.nets.base import DenseStack, Encoder, EncoderInputs, EncoderSizes
 

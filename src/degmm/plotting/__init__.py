@@ -5,4 +5,12 @@ from degmm.plotting.clusters import clusters, ensembles
 from degmm.plotting.projection import Projection
 from degmm.plotting.style import colour_of, new_figure, save_figure
 
-__all__ = ["Projection", "clusters", "colour_of", "ensembles", "inference_animation", "new_figure", "save_figure"]
+__all__ = [
+    "Projection",
+    "clusters",
+    "colour_of",
+    "ensembles",
+    "inference_animation",
+    "new_figure",
+    "save_figure",
+]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from degmm.io import write_bytes
 from degmm.plotting.clusters import clusters
@@ -59,6 +60,7 @@ def inference_animation(
     shown = np.unique(np.linspace(0, len(points) - 1, min(len(points), most_points)).astype(int))
     projection = Projection.of(points)
     figure, (axes,) = new_figure(size=(5.2, 4.4), dpi=100)
+    canvas = FigureCanvasAgg(figure)
     frames = []
     for i, snapshot in enumerate(snapshots):
         axes.clear()
@@ -74,8 +76,8 @@ def inference_animation(
             title=titles[i] if titles else f"epoch {snapshot.epoch}",
         )
         _fix_limits(axes, projection.points(points[shown]))
-        figure.canvas.draw()
-        picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         frames.append(picture.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
         # The layout is settled by the first frame; it need not be solved again for the others.
         figure.set_layout_engine("none")

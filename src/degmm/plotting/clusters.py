@@ -93,7 +93,7 @@ def ensembles(
             axes.plot([shown.min(), shown.max()], [i, i], color=colour_of(colour), lw=0.8, alpha=0.5)
             axes.scatter(shown[:, 0], height, s=12, lw=0, **style)
             continue
-        axes.scatter(*shown.T, s=12, lw=0, alpha=0.85, **style)
+        axes.scatter(shown[:, 0], shown[:, 1], s=12, lw=0, alpha=0.85, **style)
         if len(shown) > 2:
             _ellipse(axes, shown.mean(axis=0), np.cov(shown.T), colour_of(colour))
     axes.set_xlabel(projection.labels[0])
@@ -113,13 +113,22 @@ def _two_dimensions(
     covariances: np.ndarray,
     colours: list[int],
 ) -> None:
-    size = float(np.clip(4000 / len(points), 0.6, 16))
+    size = float(np.clip(125 / np.sqrt(len(points)), 1.2, 16))
     # Drawn in a fixed shuffled order, so that no cluster hides the others.
     order = np.random.default_rng(0).permutation(len(points))
     for marker in sorted({marker_of(c) for c in colours}):
         chosen = order[np.isin(labels[order], [k for k, c in enumerate(colours) if marker_of(c) == marker])]
         tints = [colour_of(colours[k]) for k in labels[chosen]]
-        axes.scatter(*points[chosen].T, s=size, c=tints, marker=marker, lw=0, alpha=0.55, rasterized=True)
+        axes.scatter(
+            points[chosen, 0],
+            points[chosen, 1],
+            s=size,
+            c=tints,
+            marker=marker,
+            lw=0,
+            alpha=0.55,
+            rasterized=True,
+        )
     for k in range(len(means)):
         empty = not (labels == k).any()
         _ellipse(axes, means[k], covariances[k], colour_of(colours[k]), pale=empty)
@@ -151,7 +160,7 @@ def _one_dimension(
     scale = np.full(len(values), 1 / (len(values) * (edges[1] - edges[0])))
     axes.hist(
         groups,
-        edges,
+        edges.tolist(),
         weights=[scale[: len(group)] for group in groups],
         stacked=True,
         color=[colour_of(c) for c in colours],
@@ -162,9 +171,20 @@ def _one_dimension(
     grid = np.linspace(edges[0], edges[-1], 400)
     for k in range(len(means)):
         sigma = float(np.sqrt(covariances[k, 0, 0]))
-        density = weights[k] * np.exp(-0.5 * ((grid - means[k, 0]) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+        density = (
+            weights[k] * np.exp(-0.5 * ((grid - means[k, 0]) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+        )
         axes.plot(grid, density, color=colour_of(colours[k]), lw=1.4)
-        axes.plot(means[k, 0], 0, marker="s", ms=6, color=colour_of(colours[k]), mec="white", clip_on=False, zorder=4)
+        axes.plot(
+            means[k, 0],
+            0,
+            marker="s",
+            ms=6,
+            color=colour_of(colours[k]),
+            mec="white",
+            clip_on=False,
+            zorder=4,
+        )
     # A very narrow component would flatten everything else.
     axes.set_ylim(0, 1.25 * top)
     axes.set_ylabel("density")

@@ -75,9 +75,10 @@ def _example(
         projection=projection,
         title=f"{len(X)} ensembles in K = {K} clusters",
     )
-    if shared:
-        right.set_ylabel("")
-    figure.get_layout_engine().set(wspace=0.12)
+    right.set_ylabel("")
+    if not shared:
+        right.set_title(f"{len(X)} ensembles in K = {K} clusters: density")
+    figure.set_layout_engine("constrained", wspace=0.12)
     figure.canvas.draw()
     _arrow_between(figure, left, right)
     return save_figure(figure, path)
@@ -103,7 +104,11 @@ def _results(
     places = [0, 1, 2, 4, 5]
     for place, (name, found, clustering, colours) in zip(places, panels, strict=True):
         seen = "one member" if clustering.members == 1 else f"{clustering.members} members"
-        title = name if place == 0 else f"{name}, {seen}\naccuracy {accuracy(labels, found):.3f}"
+        title = (
+            f"{name}\n(K = {len(truth.means)})"
+            if place == 0
+            else f"{name}, {seen}\naccuracy {accuracy(labels, found):.3f}"
+        )
         clusters(
             axes[place],
             points,
@@ -122,7 +127,7 @@ def _results(
     axes[4].set_ylabel(projection.labels[1] if not flat else "density")
     axes[4].tick_params(labelleft=True)
     _limits(axes, projection.points(points), flat)
-    _legend(figure, axes[3], len(X), X.shape[1], clusterings, labels)
+    _legend(axes[3], len(X), X.shape[1], clusterings, labels, flat)
     return save_figure(figure, path)
 
 
@@ -141,17 +146,24 @@ def _limits(axes: Sequence[Any], shown: np.ndarray, flat: bool) -> None:
 
 
 def _legend(
-    figure: Any, hidden: Any, n: int, M: int, clusterings: Sequence[Clustering], labels: np.ndarray
+    hidden: Any, n: int, M: int, clusterings: Sequence[Clustering], labels: np.ndarray, flat: bool
 ) -> None:
     all_members, one_member = (accuracy(labels, c.labels) for c in clusterings[:2])
+    shape = (
+        "⌒ its density, times its weight"
+        if flat
+        else "◯ its 2-sigma ellipse\n     (dashed: no ensemble in it)"
+    )
     text = (
-        f"{n} ensembles of {M} members; one point an\nensemble (its first member).\n\n"
-        "■ mean of a cluster\n◯ its 2-sigma ellipse (dashed: no ensemble)\n\n"
+        f"{n} ensembles of {M} members, each\nshown by its first member\n\n"
+        f"■ mean of a cluster\n{shape}\n\n"
         f"Bayes oracle, one member: {one_member:.3f}\nBayes oracle, {M} members: {all_members:.3f}"
     )
     hidden.set_visible(True)
     hidden.set_axis_off()
-    note = hidden.text(0.0, 0.95, text, transform=hidden.transAxes, va="top", fontsize=9, color="#333333", linespacing=1.5)
+    note = hidden.text(
+        0.0, 0.95, text, transform=hidden.transAxes, va="top", fontsize=9, color="#333333", linespacing=1.5
+    )
     note.set_in_layout(False)
 
 

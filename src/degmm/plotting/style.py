@@ -26,7 +26,7 @@ PALETTE = (
     "#5A5A5A",
 )
 MARKERS = ("o", "^", "D", "v", "P", "X")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
