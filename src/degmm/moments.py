@@ -23,6 +23,8 @@ CHUNK_VALUES = 2**21
 """Members are read in chunks of about this many numbers, which fit into a processor's cache."""
 ROUGH_SAMPLE = 1000
 """Number of ensembles that a first guess of centre and scale is taken from."""
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Relative spread below which a variable counts as constant."""
 UNROLLED_FEATURES = 4
 """Up to this D the scatter is summed entry by entry along the ensembles, beyond by matrix products."""
 
@@ -168,7 +170,8 @@ def _rough_scaling(X: Float[np.ndarray, "n M D"]) -> Scaling:
     sample = X[::step].reshape(-1, X.shape[2]).astype(np.float64)
     sample = sample[~np.isnan(sample).any(axis=1)]
     spread = sample.std(axis=0)
-    magnitude = np.where(spread > 0, spread, np.abs(sample).max(axis=0))
+    largest = np.abs(sample).max(axis=0)
+    magnitude = np.where(spread > ROUNDING * largest, spread, largest)
     magnitude = np.where(magnitude > 0, magnitude, 1.0)
     return Scaling(sample.mean(axis=0), np.exp2(np.round(np.log2(magnitude))))
 
@@ -183,9 +186,9 @@ def _exact_scaling(moments: Moments, units: Scaling, common_scale: bool) -> Scal
         moments.weights, np.float64
     )
     variance = (within + (mean - centre[:, None]) ** 2 @ mass) / mass.sum()
-    # A variable that does not vary has no scale of its own. Rounding may leave it a trace of one.
-    magnitude = np.abs(units.centre / units.scale + centre)
-    constant = variance <= (4 * np.finfo(moments.mean.dtype).eps * np.maximum(magnitude, 1e-30)) ** 2
+    # A variable that does not vary has no scale of its own; rounding may leave it a trace of one.
+    offset = np.maximum(np.abs(units.centre / units.scale), 1)
+    constant = variance <= (ROUNDING * offset) ** 2
     if common_scale:
         variance = np.full(D, variance[~constant].mean() if not constant.all() else 1.0)
     else:

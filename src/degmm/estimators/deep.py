@@ -13,7 +13,7 @@ from degmm.estimators.checks import check_integer, check_number, generator
 from degmm.inference.deep import encoder_inputs, respond
 from degmm.inference.deep_fit import DeepSettings, Snapshot, fit_deep
 from degmm.inference.objectives import find_objective
-from degmm.inference.search import EMSettings
+from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
 from degmm.moments import Moments, moments_of
 from degmm.precision import precision_of
 
@@ -235,7 +235,7 @@ class DEGMM(BaseMixture):
             n_init=check_integer("n_init", self.n_init, 1),
             method=self.init_params,
             tol=0.0,
-            max_iter=max(1, check_integer("polish", self.polish, 0)),
+            max_iter=max(SEARCH_ITERATIONS, check_integer("polish", self.polish, 0)),
             reg_covar=check_number("reg_covar", self.reg_covar, 0, open_below=True),
         )
         return DeepSettings(

@@ -150,7 +150,7 @@ def _legend(
 ) -> None:
     all_members, one_member = (accuracy(labels, c.labels) for c in clusterings[:2])
     shape = (
-        "⌒ its density, times its weight"
+        "— its density, times its weight"
         if flat
         else "◯ its 2-sigma ellipse\n     (dashed: no ensemble in it)"
     )

@@ -1,0 +1,49 @@
+"""Fixtures that several tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from degmm.datasets import make_exchangeable_mixture
+
+
+def real_file(name: str) -> Path:
+    """Return a file of real data, or skip the test, where DEGMM_DATA does not say where they are."""
+    folder = os.environ.get("DEGMM_DATA")
+    if not folder:
+        pytest.skip("DEGMM_DATA does not name the folder of the real data")
+    path = Path(folder) / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def mixture():
+    """A small mixture: X (300, 10, 2), labels, truth."""
+    return make_exchangeable_mixture(n=300, M=10, D=2, K=3, seed=1)
+
+
+@pytest.fixture
+def netcdf(tmp_path, mixture):
+    """A NetCDF file of ensembles with a date coordinate and missing values."""
+    import xarray as xr
+
+    X = mixture[0].copy()
+    X[3] = np.nan
+    X[5, 2:4, 0] = np.nan
+    dates = np.arange("2020-01-01", "2020-10-27", dtype="datetime64[D]").astype("datetime64[ns]")
+    data = xr.Dataset(
+        {"forecast": (("case", "member", "variable"), X)},
+        coords={
+            "member": ("member", np.arange(1, 11), {"standard_name": "realization"}),
+            "variable": ["t2m", "wind"],
+            "units": ("variable", ["degC", "m/s"]),
+            "valid_date": ("case", dates),
+        },
+    )
+    path = tmp_path / "ensembles.nc"
+    data.to_netcdf(path, engine="h5netcdf")
+    return path

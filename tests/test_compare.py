@@ -1,0 +1,98 @@
+import numpy as np
+import oracles
+import pytest
+from PIL import Image
+
+from degmm import DEGMM, EGMM, compare
+from degmm.comparison import oracle
+from degmm.datasets import make_exchangeable_mixture
+from degmm.metrics import accuracy
+
+MODELS = ["Bayes, all members", "Bayes, one member", "GMM", "DGMM", "EGMM", "DEGMM"]
+
+
+def test_table_and_pictures(tmp_path):
+    result = compare(n=200, M=8, D=2, K=3, num_epochs=60, seed=1, output=tmp_path / "new" / "figures")
+    table = result.table
+    assert list(table.index) == MODELS
+    assert list(table["members"]) == [8, 1, 1, 1, 8, 8]
+    assert list(table.columns) == ["members", "accuracy", "ari", "log_likelihood", "seconds"]
+    assert table["accuracy"].between(0, 1).all()
+    assert table.loc["EGMM", "accuracy"] > table.loc["GMM", "accuracy"]
+    assert table.loc["EGMM", "log_likelihood"] >= table.loc["Bayes, all members", "log_likelihood"]
+    assert [path.name for path in result.figures] == ["example.png", "results.png", "inference_degmm.gif"]
+    for path in result.figures[:2]:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 700
+            assert len(set(picture.convert("L").resize((50, 50)).tobytes())) > 10
+    with Image.open(result.figures[2]) as movie:
+        assert movie.n_frames > 10
+
+
+@pytest.mark.parametrize(("M", "D", "K"), [(5, 1, 2), (4, 3, 10), (1, 2, 1), (3, 2, 12)])
+def test_other_shapes_draw_too(tmp_path, M, D, K):
+    result = compare(n=60, M=M, D=D, K=K, num_epochs=12, seed=0, output=tmp_path)
+    assert len(result.figures) == 3
+    assert np.isfinite(result.table.drop(columns="seconds").to_numpy(float)).all()
+
+
+def test_no_pictures_and_the_same_table_again():
+    first, second = (compare(n=100, M=5, num_epochs=10, seed=2, output=None).table for _ in range(2))
+    assert first.drop(columns="seconds").equals(second.drop(columns="seconds"))
+
+
+def test_oracle_is_bayes_rule():
+    X, _, truth = make_exchangeable_mixture(50, 4, 2, 3, seed=3)
+    joint = oracles.log_densities(X, *truth)
+    found = oracle(X, truth, "Bayes")
+    np.testing.assert_array_equal(found.labels, joint.argmax(axis=1))
+    total = np.logaddexp.reduce(joint, axis=1).sum()
+    assert found.log_likelihood == pytest.approx(total / 200)
+
+
+def test_pictures_of_clusters_that_a_model_leaves_empty():
+    from degmm.plotting import clusters, new_figure
+
+    for D in (1, 2, 3):
+        points = np.random.default_rng(0).normal(size=(30, D))
+        figure, (axes,) = new_figure(size=(3, 3))
+        clusters(
+            axes,
+            points,
+            np.zeros(30, int),
+            weights=np.array([1.0, 0.0]),
+            means=np.zeros((2, D)),
+            covariances=np.stack([np.eye(D)] * 2),
+            title="an empty cluster",
+        )
+        figure.canvas.draw()
+        assert axes.get_title() == "an empty cluster"
+
+
+@pytest.mark.slow
+def test_twenty_seeds_of_the_readme_reach_the_truth():
+    """REFERENCE: log-likelihood at least the truth's on every seed, mean accuracy within 0.003 of Bayes'."""
+    lost = {EGMM: [], DEGMM: []}
+    for seed in range(20):
+        X, labels, truth = make_exchangeable_mixture(1000, 10, 2, 3, seed=seed)
+        bayes = oracle(X, truth, "Bayes")
+        for model, losses in lost.items():
+            fitted = model(3, random_state=seed).fit(X)
+            assert fitted.log_likelihood_ >= bayes.log_likelihood * 10_000
+            losses.append(accuracy(labels, bayes.labels) - accuracy(labels, fitted.labels_))
+    assert np.mean(lost[EGMM]) < 0.003
+    assert np.mean(lost[DEGMM]) < 0.003
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "M", "D"), [(1000, 50, 10), (500, 1000, 50)])
+def test_large_ensembles_in_float32(n, M, D):
+    """The original's densities underflow here and its loss is NaN."""
+    X, labels, truth = make_exchangeable_mixture(n, M, D, 3, seed=0)
+    X = X.astype(np.float32)
+    bayes = accuracy(labels, oracle(X, truth, "Bayes").labels)
+    for model in (EGMM(3, random_state=0), DEGMM(3, random_state=0, max_epochs=200)):
+        model.fit(X)
+        assert np.isfinite(model.score_samples(X)).all()
+        assert all(np.isfinite(series).all() for series in model.history_.values())
+        assert accuracy(labels, model.labels_) >= bayes - 0.002

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from degmm import moments as module
+from degmm.moments import Scaling, moments_of, standardised_moments, unpack
+
+
+def plain_moments(X):
+    counts, means, scatters = [], [], []
+    for members in X:
+        members = members[~np.isnan(members).any(axis=1)].astype(np.longdouble)
+        mean = members.mean(axis=0)
+        counts.append(len(members))
+        means.append(mean)
+        scatters.append((members - mean).T @ (members - mean))
+    return np.array(counts), np.array(means, float), np.array(scatters, float)
+
+
+@pytest.mark.parametrize("D", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("M", [1, 7])
+def test_moments_equal_sums_over_members(D, M):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, M, D))
+    if M > 1:
+        X[3, 2, 0] = X[7, 0] = X[7, 5, D - 1] = np.nan
+    found = moments_of(X, np.ones(40), Scaling(np.zeros(D), np.ones(D)))
+    counts, means, scatters = plain_moments(X)
+    np.testing.assert_array_equal(found.counts, counts)
+    np.testing.assert_allclose(np.asarray(found.mean).T, means, atol=1e-14)
+    np.testing.assert_allclose(unpack(np.asarray(found.scatter).T, D), scatters, atol=1e-12)
+
+
+def test_chunks_equal_the_whole(monkeypatch):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(101, 5, 3))
+    units = Scaling(np.zeros(3), np.ones(3))
+    whole = moments_of(X, np.ones(101), units)
+    monkeypatch.setattr(module, "CHUNK_VALUES", 300)
+    for one, other in zip(whole, moments_of(X, np.ones(101), units), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+def test_offsets_and_scales_lose_nothing(dtype, tolerance):
+    rng = np.random.default_rng(2)
+    standard = rng.normal(size=(500, 8, 2))
+    # Kelvin, and a variable of 1e-6 beside one of 1e6 about an offset.
+    for scale, offset in (([1.0, 1e-6], [273.15, 0.0]), ([1e6, 1e-8], [-3e6, 1e-7])):
+        X = (standard * scale + offset).astype(dtype)
+        moments, scaling = standardised_moments(X, np.ones(500))
+        counts, means, scatters = plain_moments(X.astype(np.float64))
+        expected = (means - scaling.centre) / scaling.scale
+        np.testing.assert_allclose(np.asarray(moments.mean).T, expected, atol=tolerance)
+        expected = scatters / np.outer(scaling.scale, scaling.scale)
+        np.testing.assert_allclose(
+            unpack(np.asarray(moments.scatter).T, 2), expected, atol=tolerance * 20
+        )
+
+
+def test_pressure_in_float32_keeps_its_spread():
+    # 1e5 Pa with a spread of 1: float32 holds the values to 0.004, and no more may be lost.
+    rng = np.random.default_rng(3)
+    X = (1e5 + rng.normal(size=(1000, 10, 1))).astype(np.float32)
+    _, scaling = standardised_moments(X, np.ones(1000))
+    exact = X.astype(np.float64)
+    assert scaling.centre[0] == pytest.approx(exact.mean(), rel=1e-9)
+    assert scaling.scale[0] == pytest.approx(exact.std(), rel=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
+def test_standard_units_have_mean_0_and_variance_1(seed, offset, scale):
+    rng = np.random.default_rng(seed)
+    X = offset + scale * rng.normal(size=(20, 4, 2))
+    weights = rng.uniform(0.1, 2, size=20)
+    moments, _ = standardised_moments(X, weights)
+    mass = weights * 4
+    mean = np.asarray(moments.mean) @ mass / mass.sum()
+    total = np.asarray(moments.scatter)[[0, 2]] @ weights + (np.asarray(moments.mean) ** 2) @ mass
+    np.testing.assert_allclose(mean, 0, atol=1e-9)
+    np.testing.assert_allclose(total / mass.sum(), 1, rtol=1e-9)
+
+
+def test_a_constant_variable_has_scale_1():
+    X = np.random.default_rng(4).normal(size=(30, 5, 2))
+    X[..., 1] = 1e8 + 0.1
+    _, scaling = standardised_moments(X, np.ones(30))
+    assert scaling.scale[1] == pytest.approx(np.exp2(np.round(np.log2(1e8))))
+    assert np.isfinite(scaling.scale).all()
