@@ -23,7 +23,15 @@ def test_compare_prints_table_pictures_and_seconds(tmp_path, capsys):
     sizes = ["--n", 100, "--M", 5, "--D", 2, "--K", 2, "--num_epochs", 10, "--seed", 3]
     assert degmm("compare", *sizes, "-o", tmp_path) == 0
     out = capsys.readouterr().out
-    for word in ("Bayes, one member", "DEGMM", "accuracy", "wrote", "seconds: import", "pictures", "compiling"):
+    for word in (
+        "Bayes, one member",
+        "DEGMM",
+        "accuracy",
+        "wrote",
+        "seconds: import",
+        "pictures",
+        "compiling",
+    ):
         assert word in out
     assert (tmp_path / "results.png").exists()
 
@@ -80,7 +88,10 @@ BAD_COMMANDS = {
     "a folder": (lambda t, nc: ["fit", t], "is a folder, expected a NetCDF file"),
     "not NetCDF": (lambda t, nc: ["fit", not_netcdf(t)], "not a readable NetCDF-4 file"),
     "no member dimension": (lambda t, nc: ["fit", no_member_dimension(t)], "no member dimension found"),
-    "wrong member dimension": (lambda t, nc: ["fit", nc, "--member-dim", "m"], "member_dim: no dimension 'm'"),
+    "wrong member dimension": (
+        lambda t, nc: ["fit", nc, "--member-dim", "m"],
+        "member_dim: no dimension 'm'",
+    ),
     "unknown variable": (lambda t, nc: ["fit", nc, "--variable", "rain"], "variables: no variable 'rain'"),
     "unknown model": (lambda t, nc: ["fit", nc, "--model", "kmeans"], "model: expected one of gmm, egmm"),
     "K = 0": (lambda t, nc: ["fit", nc, "--K", "0"], "n_components: expected an integer of at least 1"),
@@ -90,7 +101,10 @@ BAD_COMMANDS = {
         "encoder: expected one of 'moments', 'mlp'",
     ),
     "unwritable folder": (lambda t, nc: ["fit", nc, "-o", nc / "x"], "cannot be written"),
-    "first member missing": (lambda t, nc: ["fit", nc, "--model", "gmm", "--K", "2", "--variable", "t2m"], None),
+    "first member missing": (
+        lambda t, nc: ["fit", nc, "--model", "gmm", "--K", "2", "--variable", "t2m"],
+        None,
+    ),
     "compare K = 0": (lambda t, nc: ["compare", "--K", "0", "-o", t], "K: expected at least 1, got 0"),
     "compare n < K": (lambda t, nc: ["compare", "--n", "2", "--K", "3", "-o", t], "too few for 3 components"),
     "compare unwritable": (lambda t, nc: ["compare", "-o", nc / "x"], "cannot be written"),
@@ -137,7 +151,9 @@ def test_imports_are_light():
 
 def run_python(code):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     return done.stdout.strip()
 
 

@@ -77,7 +77,9 @@ def test_absent_members(mixture, fitted):
 def test_encoders_objectives_and_precisions(mixture, encoder, objective, dtype):
     X, labels, truth = mixture
     bayes = accuracy(labels, oracles.log_densities(X, *truth).argmax(axis=1))
-    model = DEGMM(3, encoder=encoder, objective=objective, max_epochs=200, random_state=0).fit(X.astype(dtype))
+    model = DEGMM(3, encoder=encoder, objective=objective, max_epochs=200, random_state=0).fit(
+        X.astype(dtype)
+    )
     assert accuracy(labels, model.labels_) > bayes - 0.05
     assert model.result_ is Result.COMPLETED
     assert model.means_.dtype == model.predict_proba(X).dtype == dtype
@@ -90,7 +92,9 @@ def test_polish_never_lowers_the_likelihood(mixture):
     polished = DEGMM(3, polish=20, **SHORT).fit(X)
     assert polished.log_likelihood_ >= plain.log_likelihood_
     np.testing.assert_array_equal(polished.predict_proba(X), plain.predict_proba(X))
-    assert plain.log_likelihood_ / X[..., 0].size == pytest.approx(plain.history_["log_likelihood"][-1], abs=1e-6)
+    assert plain.log_likelihood_ / X[..., 0].size == pytest.approx(
+        plain.history_["log_likelihood"][-1], abs=1e-6
+    )
 
 
 def test_penalty_shrinks_the_covariances(mixture):

@@ -32,7 +32,11 @@ BAD_INPUT = [
     ("no variable", fit(EGMM(2), X[..., :0]), "X: no variables"),
     ("text", fit(EGMM(2), [["a", "b"], ["c", "d"]]), "X: could not be read as an array of numbers"),
     ("complex", fit(EGMM(2), X + 1j), "X: complex data not supported"),
-    ("infinite", fit(EGMM(2), with_value(np.inf, 7, 2, 1)), "infinite value at ensemble 7, member 2, variable 1"),
+    (
+        "infinite",
+        fit(EGMM(2), with_value(np.inf, 7, 2, 1)),
+        "infinite value at ensemble 7, member 2, variable 1",
+    ),
     ("all NaN", fit(EGMM(2), with_value(np.nan, 9)), "ensemble 9 has no member without NaN"),
     ("n < K", fit(EGMM(61)), "60 ensembles (n_samples=60) are too few for 61 components"),
     ("K = 0", fit(EGMM(0)), "n_components: expected an integer of at least 1, got 0"),
@@ -42,32 +46,70 @@ BAD_INPUT = [
     ("no floor", fit(EGMM(2, reg_covar=0)), "reg_covar: expected a number above 0"),
     ("no start", fit(EGMM(2, n_init=0)), "n_init: expected an integer of at least 1"),
     ("unknown start", fit(EGMM(2, init_params="kmeans")), "init_params: expected one of 'k-means++'"),
-    ("start of wrong shape", fit(EGMM(2, init_params=np.ones((5, 2)))), "init_params: responsibilities of shape (5, 2)"),
-    ("negative start", fit(EGMM(2, init_params=-np.ones((60, 2)))), "init_params: responsibilities of ensemble 0"),
-    ("start not fitted", fit(EGMM(2, init_params=EGMM(2))), "init_params: the model given as a start is not fitted"),
+    (
+        "start of wrong shape",
+        fit(EGMM(2, init_params=np.ones((5, 2)))),
+        "init_params: responsibilities of shape (5, 2)",
+    ),
+    (
+        "negative start",
+        fit(EGMM(2, init_params=-np.ones((60, 2)))),
+        "init_params: responsibilities of ensemble 0",
+    ),
+    (
+        "start not fitted",
+        fit(EGMM(2, init_params=EGMM(2))),
+        "init_params: the model given as a start is not fitted",
+    ),
     ("unknown structure", fit(EGMM(2, covariance_type="round")), "covariance_type: expected one of 'full'"),
     ("unknown family", fit(EGMM(2, member_model="copula")), "member_model: expected one of 'independent'"),
     ("unknown precision", fit(EGMM(2, dtype="int8")), "dtype: expected float32 or float64, got int8"),
     ("bad seed", fit(EGMM(2, random_state=-1)), "random_state: expected an integer of at least 0, got -1"),
-    ("weights of wrong length", fit(EGMM(2), sample_weight=[1, 2]), "sample_weight: expected one weight for each of 60"),
+    (
+        "weights of wrong length",
+        fit(EGMM(2), sample_weight=[1, 2]),
+        "sample_weight: expected one weight for each of 60",
+    ),
     ("negative weight", fit(EGMM(2), sample_weight=-np.ones(60)), "sample_weight: expected finite weights"),
     ("zero weights", fit(EGMM(2), sample_weight=np.zeros(60)), "sample_weight: all weights are 0"),
-    ("GMM on ensembles", fit(GMM(2)), "X: GMM takes one member an ensemble and X has 4; pass X[:, 0], or use EGMM"),
-    ("DGMM on ensembles", fit(DGMM(2)), "X: DGMM takes one member an ensemble and X has 4; pass X[:, 0], or use DEGMM"),
-    ("D differs", after_fit(lambda m: m.predict(X[..., :1])), "X has 1 features, but EGMM is expecting 2 features"),
+    (
+        "GMM on ensembles",
+        fit(GMM(2)),
+        "X: GMM takes one member an ensemble and X has 4; pass X[:, 0], or use EGMM",
+    ),
+    (
+        "DGMM on ensembles",
+        fit(DGMM(2)),
+        "X: DGMM takes one member an ensemble and X has 4; pass X[:, 0], or use DEGMM",
+    ),
+    (
+        "D differs",
+        after_fit(lambda m: m.predict(X[..., :1])),
+        "X has 1 features, but EGMM is expecting 2 features",
+    ),
     ("no draws", after_fit(lambda m: m.sample(0)), "n_samples: expected an integer of at least 1"),
-    ("unknown encoder", fit(DEGMM(2, encoder="transformer")), "encoder: expected one of 'moments', 'mlp'; got"),
+    (
+        "unknown encoder",
+        fit(DEGMM(2, encoder="transformer")),
+        "encoder: expected one of 'moments', 'mlp'; got",
+    ),
     ("unknown objective", fit(DEGMM(2, objective="vae")), "objective: expected one of 'elbo', 'likelihood'"),
     ("no epochs", fit(DEGMM(2, max_epochs=0)), "max_epochs: expected an integer of at least 1"),
     ("bad rate", fit(DEGMM(2, learning_rate=0)), "learning_rate: expected a number above 0"),
     ("bad warm-up", fit(DEGMM(2, warmup=2)), "warmup: expected a share of the epochs"),
     ("bad layers", fit(DEGMM(2, hidden=())), "hidden: expected a tuple of layer widths"),
     ("penalty without effect", fit(DEGMM(2, penalty=1.0)), "penalty: has no effect with objective='elbo'"),
-    ("mlp with NaN", fit(DEGMM(2, encoder="mlp"), with_value(np.nan, 1, 1)), "encoder='mlp' needs every member"),
+    (
+        "mlp with NaN",
+        fit(DEGMM(2, encoder="mlp"), with_value(np.nan, 1, 1)),
+        "encoder='mlp' needs every member",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("call", "message"), [row[1:] for row in BAD_INPUT], ids=[row[0] for row in BAD_INPUT])
+@pytest.mark.parametrize(
+    ("call", "message"), [row[1:] for row in BAD_INPUT], ids=[row[0] for row in BAD_INPUT]
+)
 def test_bad_input_gives_one_clear_sentence(call, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared below)
         call()

@@ -94,7 +94,10 @@ def test_blocks_equal_the_whole():
     moments = moments_of(X, rng.uniform(0.5, 2, n), Scaling(np.zeros(2), np.ones(2)))
     family = make_family("independent", "full")
     parameters = MixtureParameters(
-        np.array([0.3, 0.7]), rng.normal(size=(2, 2)), np.stack([np.eye(2), 2 * np.eye(2)]), np.zeros((2, 2, 2))
+        np.array([0.3, 0.7]),
+        rng.normal(size=(2, 2)),
+        np.stack([np.eye(2), 2 * np.eye(2)]),
+        np.zeros((2, 2, 2)),
     )
     blocks = into_blocks(moments, 2)
     assert blocks.counts.shape[0] > 1
@@ -130,7 +133,10 @@ def test_a_component_without_ensembles_keeps_its_shape():
     n, D = len(X), X.shape[2]
     family = make_family("independent", "full")
     old = MixtureParameters(
-        np.full(2, 0.5), np.stack([np.zeros(D), np.full(D, 7.0)]), np.stack([np.eye(D)] * 2), np.zeros((2, D, D))
+        np.full(2, 0.5),
+        np.stack([np.zeros(D), np.full(D, 7.0)]),
+        np.stack([np.eye(D)] * 2),
+        np.zeros((2, D, D)),
     )
     gamma = jnp.stack([jnp.ones(n), jnp.zeros(n)])
     new = family.m_step(family.statistics(old, moments, gamma), old, LIMITS)

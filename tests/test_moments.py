@@ -50,13 +50,11 @@ def test_offsets_and_scales_lose_nothing(dtype, tolerance):
     for scale, offset in (([1.0, 1e-6], [273.15, 0.0]), ([1e6, 1e-8], [-3e6, 1e-7])):
         X = (standard * scale + offset).astype(dtype)
         moments, scaling = standardised_moments(X, np.ones(500))
-        counts, means, scatters = plain_moments(X.astype(np.float64))
+        _, means, scatters = plain_moments(X.astype(np.float64))
         expected = (means - scaling.centre) / scaling.scale
         np.testing.assert_allclose(np.asarray(moments.mean).T, expected, atol=tolerance)
         expected = scatters / np.outer(scaling.scale, scaling.scale)
-        np.testing.assert_allclose(
-            unpack(np.asarray(moments.scatter).T, 2), expected, atol=tolerance * 20
-        )
+        np.testing.assert_allclose(unpack(np.asarray(moments.scatter).T, 2), expected, atol=tolerance * 20)
 
 
 def test_pressure_in_float32_keeps_its_spread():

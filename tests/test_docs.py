@@ -1,0 +1,86 @@
+"""Every command and snippet of the README and the docs is run."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from degmm.cli import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language):
+    for page in PAGES:
+        for text in re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            yield page.name, text
+
+
+def commands():
+    for page, text in blocks("bash"):
+        for line in text.splitlines():
+            if command := line.split("#")[0].strip():
+                yield page, command
+
+
+@pytest.mark.parametrize(("page", "code"), blocks("python"))
+def test_python_snippets(page, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, page, "exec"), {})
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_commands(page, command, tmp_path, netcdf, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)
+    if words[0] == "degmm":
+        netcdf.rename(tmp_path / "forecast.nc")
+        try:
+            main(words[1:])
+        except SystemExit as stop:
+            assert not stop.code
+        assert (tmp_path / "out" / "clusters.nc").exists()
+    elif words[0] == "python":
+        subprocess.run([sys.executable, str(ROOT / words[1]), *words[2:]], check=True)
+        for name in ("example.png", "results.png", "inference_degmm.gif"):
+            assert (tmp_path / "figures" / name).exists()
+    elif words[0] == "make":
+        # The targets install into a new environment; here, that they would run what they say.
+        done = subprocess.run(
+            ["make", "-n", "-C", ROOT, words[1]], capture_output=True, text=True, check=True
+        )
+        assert {"demo": "main.py --n 1000 --M 10 --D 2 --K 3", "test": "pytest"}[words[1]] in done.stdout
+    else:
+        assert words == ["pip", "install", "-r", "requirements.txt"]
+        assert "-e .[all]" in (ROOT / "requirements.txt").read_text()
+
+
+def test_readme_and_makefile_give_the_same_main_command():
+    (command,) = [c for _, c in commands() if c.startswith("python main.py")]
+    assert command.removeprefix("python ") in (ROOT / "Makefile").read_text()
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("module", ["degmm.datasets", "degmm.estimators.em", "degmm.estimators.deep"])
+def test_docstring_examples(module):
+    import doctest
+    import importlib
+
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_files_stay_small():
+    sizes = {p: len(p.read_text().splitlines()) for p in (ROOT / "src").rglob("*.py")}
+    assert max(sizes.values()) <= 500
+    assert sorted(sizes.values())[len(sizes) // 2] < 200
