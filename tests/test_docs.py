@@ -27,22 +27,21 @@ def commands():
                 yield page, command
 
 
-@pytest.mark.parametrize(("page", "code"), blocks("python"))
+@pytest.mark.parametrize(("page", "code"), list(blocks("python")))
 def test_python_snippets(page, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, page, "exec"), {})
 
 
-@pytest.mark.parametrize(("page", "command"), commands())
+@pytest.mark.parametrize(("page", "command"), list(commands()))
 def test_commands(page, command, tmp_path, netcdf, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)
     if words[0] == "degmm":
         netcdf.rename(tmp_path / "forecast.nc")
-        try:
+        with pytest.raises(SystemExit) as stop:
             main(words[1:])
-        except SystemExit as stop:
-            assert not stop.code
+        assert not stop.value.code
         assert (tmp_path / "out" / "clusters.nc").exists()
     elif words[0] == "python":
         subprocess.run([sys.executable, str(ROOT / words[1]), *words[2:]], check=True)
