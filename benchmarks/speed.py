@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def epochs() -> None:
             model.fit(data)
             name = np.dtype(dtype).name
             print(
-                f"DEGMM, 1000 epochs, n=1000, M={M}, D={D}, {name}: {median_seconds(lambda: model.fit(data)):.2f} s"
+                f"DEGMM, 1000 epochs, n=1000, M={M}, D={D}, {name}: {median_seconds(partial(model.fit, data)):.2f} s"
             )
 
 
