@@ -8,6 +8,7 @@ from conftest import real_file
 
 from degmm import EGMM, load, read_ensemble
 from degmm.cli import main
+from degmm.cli.flags import FIT_FLAGS, translated
 
 
 def degmm(*arguments):
@@ -63,7 +64,8 @@ def test_fit_writes_model_clusters_and_picture(netcdf, tmp_path, capsys):
 
 @pytest.mark.parametrize("model", ["gmm", "dgmm", "degmm"])
 def test_fit_with_other_models_and_one_variable(netcdf, tmp_path, model, capsys):
-    options = ["--variable", "wind", "--num-epochs", 20, "--K", 2, "--no-progress", "--n-init", 4]
+    options = ["--variable", "wind", "--K", 2, "--no-progress", "--n-init", 4]
+    options += [] if model == "gmm" else ["--num-epochs", 20]
     assert degmm("fit", netcdf, "--model", model, "-o", tmp_path / "out", *options) == 0
     assert "D = 1 variables" in capsys.readouterr().out
     assert load(tmp_path / "out").n_features_in_ == 1
@@ -83,37 +85,115 @@ def no_member_dimension(tmp_path):
     return path
 
 
+def infinite_value(tmp_path):
+    import xarray as xr
+
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    X[4] = np.nan  # dropped, so that case 7 is the sixth of those left
+    X[7, 2] = np.inf
+    path = tmp_path / "infinite.nc"
+    xr.Dataset({"t": (("time", "number"), X)}).to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def taken(folder, name):
+    (folder / name).mkdir(parents=True)
+    return folder
+
+
 BAD_COMMANDS = {
     "missing file": (lambda t, nc: ["fit", t / "no.nc"], "no such file"),
     "a folder": (lambda t, nc: ["fit", t], "is a folder, expected a NetCDF file"),
+    "a name too long": (lambda t, nc: ["fit", "n" * 300], "File name too long"),
     "not NetCDF": (lambda t, nc: ["fit", not_netcdf(t)], "not a readable NetCDF-4 file"),
-    "no member dimension": (lambda t, nc: ["fit", no_member_dimension(t)], "no member dimension found"),
+    "no member dimension": (
+        lambda t, nc: ["fit", no_member_dimension(t)],
+        "rename one to 'member', or give its name as --member-dim\n",
+    ),
     "wrong member dimension": (
         lambda t, nc: ["fit", nc, "--member-dim", "m"],
-        "member_dim: no dimension 'm'",
+        "--member-dim: no dimension 'm'",
     ),
-    "unknown variable": (lambda t, nc: ["fit", nc, "--variable", "rain"], "variables: no variable 'rain'"),
-    "unknown model": (lambda t, nc: ["fit", nc, "--model", "kmeans"], "model: expected one of gmm, egmm"),
-    "K = 0": (lambda t, nc: ["fit", nc, "--K", "0"], "n_components: expected an integer of at least 1"),
-    "n < K": (lambda t, nc: ["fit", nc, "--K", "400"], "too few for 400 components"),
-    "unknown encoder": (
-        lambda t, nc: ["fit", nc, "--model", "degmm", "--encoder", "cnn"],
-        "encoder: expected one of 'moments', 'mlp'",
+    "unknown variable": (lambda t, nc: ["fit", nc, "--variable", "rain"], "--variable: no variable 'rain'"),
+    "infinite value": (
+        lambda t, nc: ["fit", infinite_value(t)],
+        "infinite.nc: infinite value at ensemble 7, member 2",
     ),
-    "unwritable folder": (lambda t, nc: ["fit", nc, "-o", nc / "x"], "cannot be written"),
-    "first member missing": (
-        lambda t, nc: ["fit", nc, "--model", "gmm", "--K", "2", "--variable", "t2m"],
-        None,
+    "unknown member model": (
+        lambda t, nc: ["fit", nc, "--member-model", "mine"],
+        "--member-model: expected one of 'independent', 'shared-centre'; got 'mine'",
     ),
-    "compare K = 0": (lambda t, nc: ["compare", "--K", "0", "-o", t], "K: expected at least 1, got 0"),
-    "compare n < K": (lambda t, nc: ["compare", "--n", "2", "--K", "3", "-o", t], "too few for 3 components"),
-    "compare unwritable": (lambda t, nc: ["compare", "-o", nc / "x"], "cannot be written"),
-    "compare unknown draw": (lambda t, nc: ["compare", "--covariance", "x", "-o", t], "covariance: expected"),
+    "n < K": (
+        lambda t, nc: ["fit", nc, "--K", "400"],
+        r"ensembles.nc: 299 ensembles (n_samples=299) are too few for 400 components; lower --K",
+    ),
+    "mlp and missing members": (
+        lambda t, nc: ["fit", nc, "--model", "degmm", "--encoder", "mlp"],
+        "use --encoder moments",
+    ),
+    "unwritable folder": (lambda t, nc: ["fit", nc, "-o", nc / "x"], "--output: the folder"),
+    "clusters.nc is a folder": (
+        lambda t, nc: ["fit", nc, "-o", taken(t / "o", "clusters.nc")],
+        "clusters.nc is a folder",
+    ),
+    "compare n < K": (
+        lambda t, nc: ["compare", "--n", "2", "--K", "3", "-o", t],
+        "--n: 2 ensembles are too few for K = 3 clusters",
+    ),
+    "compare unwritable": (lambda t, nc: ["compare", "-o", nc / "x"], "--output: the folder"),
+    "results.png is a folder": (
+        lambda t, nc: ["compare", "--n", "9", "-o", taken(t / "f", "results.png")],
+        "results.png is a folder",
+    ),
+    "compare too much": (lambda t, nc: ["compare", "--n", str(10**15), "-o", t], "not enough memory"),
     "not a number": (lambda t, nc: ["compare", "--n", "many"], "Invalid value for '--n'"),
     "unknown option": (lambda t, nc: ["compare", "--N", "3"], "No such option"),
     "unknown command": (lambda t, nc: ["cluster"], "No such command"),
+    **{
+        f"compare {flag} {value}": (
+            lambda t, nc, flag=flag, value=value: ["compare", flag, value, "-o", t],
+            f"Invalid value for '{flag}'",
+        )
+        for flag, value in {
+            "--K": 0,
+            "--n": 0,
+            "--M": 0,
+            "--D": -1,
+            "--seed": -1,
+            "--num_epochs": 0,
+            "--covariance": "x",
+        }.items()
+    },
+    **{
+        f"fit {flag} {value}": (
+            lambda t, nc, flag=flag, value=value: ["fit", nc, flag, value],
+            f"Invalid value for '{flag}'",
+        )
+        for flag, value in {
+            "--K": 0,
+            "--n-init": 0,
+            "--seed": -1,
+            "--num_epochs": 0,
+            "--model": "kmeans",
+            "--encoder": "cnn",
+            "--objective": "x",
+            "--covariance-type": "round",
+        }.items()
+    },
+    **{
+        f"{flag} of {model}": (
+            lambda t, nc, model=model, flag=flag, value=value: ["fit", nc, "--model", model, flag, value],
+            f"{flag}: model {model} has no such option",
+        )
+        for model, flag, value in [
+            ("egmm", "--encoder", "moments"),  # refused even where it is the default
+            ("egmm", "--num_epochs", 10),
+            ("gmm", "--objective", "elbo"),
+            ("gmm", "--member-model", "independent"),
+            ("dgmm", "--encoder", "mlp"),
+        ]
+    },
 }
-del BAD_COMMANDS["first member missing"]
 
 
 @pytest.mark.parametrize("case", BAD_COMMANDS)
@@ -126,7 +206,94 @@ def test_a_mistake_gives_one_sentence_and_exit_code_2(case, tmp_path, netcdf, ca
     assert "Traceback" not in error
     if error.startswith("degmm:"):  # typer frames its own messages
         assert len(error.splitlines()) == 1
-    assert not list(tmp_path.rglob("clusters.nc"))
+    assert not any(path.is_file() for path in tmp_path.rglob("clusters.nc"))
+
+
+def test_choices_are_those_of_the_registries():
+    from degmm.cli import options
+    from degmm.families import STRUCTURES
+    from degmm.inference.objectives import OBJECTIVES
+    from degmm.nets import ENCODERS
+
+    assert list(options.CovarianceType) == list(STRUCTURES)
+    assert list(options.Encoder) == list(ENCODERS)
+    assert list(options.Objective) == list(OBJECTIVES)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            OSError(28, "No space left on device", "out/clusters.nc"),
+            "out/clusters.nc: No space left on device",
+        ),
+        (OSError("odd"), "odd"),
+        (MemoryError(), "not enough memory; ask for fewer or smaller ensembles"),
+    ],
+)
+def test_a_machine_that_gives_out_is_told_in_one_sentence(
+    error, message, netcdf, tmp_path, capsys, monkeypatch
+):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr("degmm.cli.fit.write_bytes", fails)
+    assert degmm("fit", netcdf, "--n-init", 2, "-o", tmp_path / "out") == 2
+    assert capsys.readouterr().err == f"degmm: {message}\n"
+
+
+def test_clusters_that_cannot_be_stored_leave_nothing_behind(netcdf, tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise ValueError("cannot be encoded")
+
+    monkeypatch.setattr("degmm.cli.fit.clusters_netcdf", fails)
+    assert degmm("fit", netcdf, "--n-init", 2, "-o", tmp_path / "out") == 2
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_dimensions_named_as_the_results_are(tmp_path):
+    import xarray as xr
+
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    path = tmp_path / "names.nc"
+    coords = {"cluster": ("component", np.arange(20)), "responsibility": ("component", np.arange(20.0))}
+    data = xr.Dataset({"t": (("component", "number"), X)}, coords=coords)
+    data.to_netcdf(path, engine="h5netcdf")
+    assert degmm("fit", path, "--K", 2, "--n-init", 2, "-o", tmp_path / "out") == 0
+    with xr.open_dataset(tmp_path / "out" / "clusters.nc") as clusters:
+        assert clusters["degmm_cluster"].dims == ("component",)
+        assert clusters["degmm_responsibility"].dims == ("component", "degmm_component")
+        np.testing.assert_array_equal(clusters["cluster"], np.arange(20))
+
+
+def test_shared_centres_by_their_name_with_a_dash(netcdf, tmp_path):
+    options = ["--member-model", "shared-centre", "--K", 2, "--n-init", 2, "--variable", "wind"]
+    assert degmm("fit", netcdf, *options, "-o", tmp_path) == 0
+    assert load(tmp_path).member_model == "shared_centre"
+
+
+def test_warnings_are_sentences_with_flags(netcdf, tmp_path, capsys):
+    options = ["--model", "degmm", "--num_epochs", 1, "--no-progress", "--n-init", 1, "--K", 4]
+    assert degmm("fit", netcdf, *options, "-o", tmp_path) == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("degmm: warning: DEGMM: the network's probabilities are")
+    assert "(--num_epochs)" in warning
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("n_components: expected 1", "--K: expected 1"),
+        ("a/n_components.nc: lower n_components.", "a/n_components.nc: lower --K."),
+        (
+            "X: encoder='mlp' fails; use encoder='moments'",
+            r"1\a.nc: --encoder mlp fails; use --encoder moments",
+        ),
+        ("the encoder: none", "the encoder: none"),
+    ],
+)
+def test_messages_in_flags(message, told):
+    assert translated(message, FIT_FLAGS | {"X": r"1\a.nc"}) == told
 
 
 def test_first_member_missing(tmp_path, capsys):

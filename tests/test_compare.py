@@ -1,16 +1,22 @@
+import subprocess
+import sys
+
 import numpy as np
 import oracles
 import pytest
 from PIL import Image
 
 from degmm import DEGMM, EGMM, compare
-from degmm.comparison import oracle
+from degmm.clustering import oracle
 from degmm.datasets import make_exchangeable_mixture
 from degmm.metrics import accuracy
 
+# A few epochs do not train a network, which it says.
+short = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 MODELS = ["Bayes, all members", "Bayes, one member", "GMM", "DGMM", "EGMM", "DEGMM"]
 
 
+@short
 def test_table_and_pictures(tmp_path):
     result = compare(n=200, M=8, D=2, K=3, num_epochs=60, seed=1, output=tmp_path / "new" / "figures")
     table = result.table
@@ -29,6 +35,7 @@ def test_table_and_pictures(tmp_path):
         assert movie.n_frames > 10
 
 
+@short
 @pytest.mark.parametrize(("M", "D", "K"), [(5, 1, 2), (4, 3, 10), (1, 2, 1), (3, 2, 12)])
 def test_other_shapes_draw_too(tmp_path, M, D, K):
     result = compare(n=60, M=M, D=D, K=K, num_epochs=12, seed=0, output=tmp_path)
@@ -36,9 +43,45 @@ def test_other_shapes_draw_too(tmp_path, M, D, K):
     assert np.isfinite(result.table.drop(columns="seconds").to_numpy(float)).all()
 
 
+@short
 def test_no_pictures_and_the_same_table_again():
     first, second = (compare(n=100, M=5, num_epochs=10, seed=2, output=None).table for _ in range(2))
     assert first.drop(columns="seconds").equals(second.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 60.5}, "n: expected an integer of at least 1, got 60.5"),
+        ({"M": True}, "M: expected an integer"),
+        ({"D": 0}, "D: expected an integer of at least 1, got 0"),
+        ({"K": "3"}, "K: expected an integer"),
+        ({"num_epochs": 0}, "num_epochs: expected an integer"),
+        ({"seed": -1}, "seed: expected an integer of at least 0"),
+        ({"dtype": "int8"}, "dtype: expected float32 or float64"),
+        ({"dtype": "no"}, "dtype: expected float32 or float64"),
+        ({"n": 2, "K": 3}, "n: 2 ensembles are too few for K = 3 clusters"),
+        ({"covariance": "x"}, "covariance: expected"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_drawn_or_made(tmp_path, arguments, message, monkeypatch):
+    if "covariance" not in arguments:
+        monkeypatch.setattr("degmm.comparison.make_exchangeable_mixture", None)
+    with pytest.raises(ValueError, match=message):
+        compare(output=tmp_path / "figures", **arguments)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_pictures_may_not_be_folders(tmp_path):
+    (tmp_path / "results.png").mkdir()
+    with pytest.raises(ValueError, match=r"output: .*results\.png is a folder"):
+        compare(n=30, output=tmp_path)
+
+
+def test_pictures_know_nothing_of_the_job():
+    code = "import sys, degmm.plotting.comparison; print('degmm.comparison' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_oracle_is_bayes_rule():

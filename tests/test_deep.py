@@ -3,6 +3,7 @@ import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 
 from degmm import DEGMM, DGMM, EGMM
 from degmm.datasets import make_exchangeable_mixture
@@ -31,7 +32,8 @@ def test_network_finds_the_mixture_and_its_posterior(mixture, fitted):
 
 def test_an_untrained_network_does_not(mixture):
     X, labels, truth = mixture
-    untrained = DEGMM(3, max_epochs=1, learning_rate=1e-12, warmup=0, polish=0, random_state=0).fit(X)
+    with pytest.warns(ConvergenceWarning, match="nats an ensemble from the exact posterior"):
+        untrained = DEGMM(3, max_epochs=1, learning_rate=1e-12, warmup=0, polish=0, random_state=0).fit(X)
     assert untrained.kl_ > 0.1
     bayes = accuracy(labels, oracles.log_densities(X, *truth).argmax(axis=1))
     assert accuracy(labels, untrained.labels_) < bayes - 0.05
@@ -71,6 +73,7 @@ def test_absent_members(mixture, fitted):
     assert DEGMM(3, **SHORT).fit(X).result_ is Result.COMPLETED
 
 
+@pytest.mark.filterwarnings("ignore:DEGMM. the network's probabilities")
 @pytest.mark.parametrize("encoder", ["moments", "mlp"])
 @pytest.mark.parametrize("objective", ["elbo", "likelihood"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -92,9 +95,7 @@ def test_polish_never_lowers_the_likelihood(mixture):
     polished = DEGMM(3, polish=20, **SHORT).fit(X)
     assert polished.log_likelihood_ >= plain.log_likelihood_
     np.testing.assert_array_equal(polished.predict_proba(X), plain.predict_proba(X))
-    assert plain.log_likelihood_ / X[..., 0].size == pytest.approx(
-        plain.history_["log_likelihood"][-1], abs=1e-6
-    )
+    assert plain.log_likelihood_ == pytest.approx(plain.history_["log_likelihood"][-1], abs=1e-2)
 
 
 def test_penalty_shrinks_the_covariances(mixture):
@@ -143,7 +144,7 @@ def test_snapshots_and_progress(mixture, capsys):
 
 
 def test_history_of_the_objective_rises(fitted):
-    likelihood = fitted.history_["log_likelihood"]
+    likelihood = fitted.history_["log_likelihood"] / 3000  # a member
     assert likelihood[-1] > likelihood[0]
     # With the evidence lower bound, loss = KL/M − log-likelihood, in data units.
     np.testing.assert_allclose(

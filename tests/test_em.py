@@ -4,6 +4,7 @@ import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from degmm import EGMM, GMM
@@ -167,7 +168,8 @@ def test_many_ensembles_are_searched_on_a_sample():
 def test_result_codes():
     X, _, _ = make_exchangeable_mixture(200, 5, 2, 3, seed=12)
     gamma = start_of(X, 3)
-    assert EGMM(3, init_params=gamma, max_iter=2).fit(X).result_ is Result.MAX_ITERATIONS
+    with pytest.warns(ConvergenceWarning, match="maximum number of iterations"):
+        assert EGMM(3, init_params=gamma, max_iter=2).fit(X).result_ is Result.MAX_ITERATIONS
     done = EGMM(3, init_params=gamma, max_iter=4, tol=0).fit(X)
     assert done.result_ is Result.COMPLETED
     assert (done.n_iter_, len(done.history_["log_likelihood"])) == (4, 5)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from degmm import Ensemble, read_ensemble
-from degmm.ensembles.reader import from_dataset
+from degmm import EGMM, Ensemble, read_ensemble
+from degmm.ensembles.reader import from_dataarray, from_dataset
 
 
 def dataset(dims, names=("t2m",), **coords):
@@ -64,6 +64,134 @@ def test_slices_keep_their_labels(netcdf):
     np.testing.assert_array_equal(part.coords["valid_date"], found.coords["valid_date"][10:13])
     assert len(found[-1]) == len(found[4]) == 1
     np.testing.assert_array_equal(found[-1].values[0], found.values[-1])
+
+
+def test_variables_are_chosen_before_they_are_compared():
+    data = dataset(("time", "number"), names=("t2m", "wind"))
+    data = data.assign(
+        z=(("time", "lat", "number"), np.zeros((5, 2, 4))),
+        other=(("sample",), np.zeros(3)),
+        label=("time", list("abcde")),
+    )
+    with pytest.raises(ValueError, match="different dimensions"):
+        from_dataset(data)
+    assert from_dataset(data, variables=["wind", "t2m"]).variables == ("wind", "t2m")
+    assert from_dataset(data, variables="z").values.shape == (10, 4, 1)
+    with pytest.raises(ValueError, match="have different dimensions"):
+        from_dataset(data, variables=["z", "t2m"])
+    with pytest.raises(ValueError, match="no variable 'rain' of members; there are t2m"):
+        from_dataset(data, variables=["t2m", "rain"])
+    with pytest.raises(ValueError, match="no numeric variable"):
+        from_dataset(data, variables=["label"], member_dim="time")
+    # The member dimension is looked for among those of the chosen variables.
+    assert (
+        from_dataset(data.rename(number="ens").assign(n=("number", [1.0])), variables=["t2m"]).n_members == 4
+    )
+
+
+def test_labels_along_a_variable_dimension_are_chosen_too(netcdf):
+    assert read_ensemble(netcdf, variables=["wind"]).variables == ("wind",)
+    assert read_ensemble(netcdf, variables=["forecast"]).variables == ("t2m", "wind")
+    assert read_ensemble(netcdf, variables=["wind", "forecast"]).variables == ("wind", "t2m")
+    with xr.open_dataset(netcdf) as data:
+        data = data.assign(z=(("level", "member"), np.zeros((3, 10))))
+        assert from_dataset(data, variables=["wind"]).variables == ("wind",)
+
+
+def test_damaged_values_give_one_sentence(netcdf, monkeypatch):
+    def fails(*arguments, **options):
+        raise OSError("Can't synchronously read data")
+
+    monkeypatch.setattr("degmm.ensembles.reader.from_dataset", fails)
+    with pytest.raises(ValueError, match=r"ensembles.nc: cannot be read \(Can't"):
+        read_ensemble(netcdf)
+
+
+def test_data_arrays_are_read_by_the_names_of_dimensions():
+    values = np.random.default_rng(0).normal(size=(5, 4, 3))
+    array = xr.DataArray(values, dims=("time", "member", "variable"))
+    np.testing.assert_array_equal(from_dataarray(array).values, values)
+    np.testing.assert_array_equal(
+        from_dataarray(array.transpose("variable", "member", "time")).values, values
+    )
+    assert from_dataarray(array.rename(variable="x").transpose("time", "x", "member")).values.shape == (
+        15,
+        4,
+        1,
+    )
+    assert from_dataarray(array.rename(variable="x")[..., :1]).values.shape == (5, 4, 1)
+    named_as_a_dimension = array.rename("time").assign_coords(time=np.arange(5))
+    assert from_dataarray(named_as_a_dimension[..., 0]).variables == ("value",)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (
+            xr.DataArray(np.zeros((5, 4, 3)), dims=("time", "member", "x")),
+            "X: dimension 'x' follows that of the members, 'member': if it holds variables, rename it to 'variable'",
+        ),
+        (
+            xr.DataArray(np.zeros((5, 4)), dims=("time", "x")),
+            r"X: no member dimension found .*; rename one to 'member', or give its name to read_ensemble as member_dim$",
+        ),
+        (
+            dataset(("time", "number")),
+            r"X: expected a DataArray, got a Dataset; pass one of its variables, such as X\['t2m'\]",
+        ),
+        (
+            xr.Variable(("time", "number"), np.zeros((5, 4))),
+            "X: expected a DataArray, got a Variable; convert it",
+        ),
+    ],
+)
+def test_xarray_objects_that_a_fit_cannot_read(X, message):
+    with pytest.raises(ValueError, match=message):
+        EGMM(2).fit(X)
+
+
+def labelled(n=30):
+    values = np.random.default_rng(0).normal(size=(n, 4, 2))
+    return Ensemble(values, ("a", "b"), coords={"day": np.arange(n)}, observations=values[:, 0])
+
+
+def test_iteration_ends_and_gives_single_cases():
+    data = labelled()
+    cases = list(data)
+    assert [int(case.coords["day"][0]) for case in cases] == list(range(30))
+    for index in (30, -31, np.int64(30)):
+        with pytest.raises(IndexError, match=f"case {index} is out of range for 30 cases"):
+            data[index]
+    with pytest.raises(IndexError, match="not by 2 indices"):
+        data[0, 1]
+
+
+@pytest.mark.parametrize(
+    "kind", [list, np.array, lambda i: np.isin(np.arange(30), i), lambda i: (np.array(i), ...)]
+)
+def test_lists_and_arrays_select_cases(kind):
+    part = labelled()[kind([2, 5, 7])]
+    np.testing.assert_array_equal(part.coords["day"], [2, 5, 7])
+    np.testing.assert_array_equal(part.observations, part.values[:, 0])
+
+
+def test_an_ensemble_is_an_array_to_numpy_and_an_object_to_itself():
+    data = labelled()
+    assert data.shape == (30, 4, 2)
+    assert np.asarray(data) is data.values
+    assert np.array(data) is not data.values
+    assert np.asarray(data, dtype=np.float32).dtype == np.float32
+    assert data == data
+    assert data != labelled()
+    assert len({data, data}) == 1
+
+
+def test_cross_validation_of_an_ensemble():
+    from sklearn.model_selection import cross_val_score
+
+    data, model = labelled(), EGMM(1, n_init=1, random_state=0)
+    scores = cross_val_score(model, data, cv=3)
+    np.testing.assert_array_equal(scores, cross_val_score(model, data.values, cv=3))
 
 
 @pytest.mark.parametrize(

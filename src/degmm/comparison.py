@@ -1,13 +1,14 @@
 """The main job: the models of the project side by side on generated ensembles."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from degmm.datasets import MixtureTruth, make_exchangeable_mixture
+from degmm.clustering import clustering_of, oracle
+from degmm.datasets import make_exchangeable_mixture
+from degmm.io import writable_folder
 from degmm.metrics import accuracy, adjusted_rand_index
 from degmm.timing import Stopwatch
 
@@ -16,22 +17,7 @@ if TYPE_CHECKING:
 
 SNAPSHOTS = 40
 """Frames of the animation."""
-
-
-class Clustering(NamedTuple):
-    """One model's answer, in the units of the data."""
-
-    name: str
-    members: int
-    """Members of an ensemble that the model sees"""
-    labels: np.ndarray
-    log_likelihood: float
-    """A member, in nats"""
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    seconds: float | None
-    """None for the oracle, which is not fitted"""
+PICTURES = ("example.png", "results.png", "inference_degmm.gif")
 
 
 @dataclass(frozen=True)
@@ -88,16 +74,18 @@ def compare(
     Raises
     ------
     ValueError
-        For a size below 1, fewer ensembles than clusters, or a folder that cannot be written.
+        For a size that is no integer of at least 1, fewer ensembles than clusters, another precision
+        than those, or a folder that cannot be written.
     """
     import pandas as pd
 
     watch = Stopwatch()
-    folder = None if output is None else _writable(Path(output))
+    _check({"n": n, "M": M, "D": D, "K": K, "num_epochs": num_epochs}, seed, dtype)
     with watch.compilation():
         with watch.phase("data"):
             X, labels, truth = make_exchangeable_mixture(n, M, D, K, seed=seed, covariance=covariance)
-            X = X.astype(dtype or X.dtype, copy=False)
+            X = X.astype(X.dtype if dtype is None else dtype, copy=False)
+        folder = None if output is None else writable_folder(Path(output), *PICTURES)
         clusterings = [
             oracle(X, truth, "Bayes, all members"),
             oracle(X[:, :1], truth, "Bayes, one member"),
@@ -107,7 +95,7 @@ def compare(
             members = X[:, :1] if name in ("GMM", "DGMM") else X
             with watch.phase(name):
                 model.fit(members)
-            clusterings.append(_clustering(name, members, model, watch.phases[name]))
+            clusterings.append(clustering_of(name, members, model, watch.phases[name]))
     rows = {
         c.name: {
             "members": c.members,
@@ -124,32 +112,9 @@ def compare(
         from degmm.plotting.comparison import draw_comparison
 
         with watch.phase("pictures"):
-            figures = draw_comparison(folder, X, labels, truth, clusterings, models["DEGMM"].snapshots_)
+            paths = [folder / name for name in PICTURES]
+            figures = draw_comparison(paths, X, labels, truth, clusterings, models["DEGMM"].snapshots_)
     return Comparison(table, figures, {**watch.phases, "compile": watch.compile})
-
-
-def oracle(X: np.ndarray, truth: MixtureTruth, name: str) -> Clustering:
-    """Cluster ensembles of independent members with the parameters they were drawn with."""
-    from degmm.families import MixtureParameters, make_family
-    from degmm.inference.mixture import evaluate
-    from degmm.moments import Scaling, moments_of
-    from degmm.precision import precision_of
-
-    n, M, D = X.shape
-    moments = moments_of(X, np.ones(n), Scaling(np.zeros(D), np.ones(D)))
-    with precision_of(X.dtype):
-        parameters = MixtureParameters(*(np.asarray(part, X.dtype) for part in truth))
-        log_density, responsibilities = evaluate(make_family("independent", "full"), parameters, moments)
-    return Clustering(
-        name,
-        M,
-        np.asarray(responsibilities).argmax(axis=0),
-        float(np.asarray(log_density, np.float64).sum() / (n * M)),
-        truth.weights,
-        truth.means,
-        truth.within + truth.between,
-        None,
-    )
 
 
 def _models(K: int, num_epochs: int, seed: int, animated: bool, progress: bool) -> dict[str, Any]:
@@ -165,36 +130,13 @@ def _models(K: int, num_epochs: int, seed: int, animated: bool, progress: bool) 
     }
 
 
-def _clustering(name: str, members: np.ndarray, model: Any, seconds: float) -> Clustering:
-    n, M, _ = members.shape
-    return Clustering(
-        name,
-        M,
-        model.labels_,
-        model.log_likelihood_ / (n * M),
-        model.weights_,
-        model.means_,
-        model.covariances_,
-        seconds,
-    )
+def _check(sizes: dict[str, Any], seed: Any, dtype: Any) -> None:
+    """Check the sizes, all at least 1, and the rest before anything is drawn."""
+    from degmm.estimators.checks import check_dtype, check_integer
 
-
-def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".degmm-writes"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"output: the folder {folder} cannot be written ({error.strerror or error})"
-        ) from error
-    return folder
-
-
-def matched_colours(labels: np.ndarray, clustering: Clustering) -> Sequence[int]:
-    """Return the colour number of each cluster: that of the true label it is matched to."""
-    from degmm.metrics import matching
-
-    K = len(clustering.means)
-    return [int(label) for label in matching(labels, clustering.labels, K)[:K]]
+    for name, size in sizes.items():
+        check_integer(name, size, 1)
+    check_integer("seed", seed, 0)
+    check_dtype(dtype)
+    if sizes["n"] < sizes["K"]:
+        raise ValueError(f"n: {sizes['n']} ensembles are too few for K = {sizes['K']} clusters")

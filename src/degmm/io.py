@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ def save(model: Any, path: str | Path) -> Path:
     """Write a fitted model to a folder, as ``model.json`` and one safetensors file that it names.
 
     The files are written beside and renamed, the head last: a save that is cut off leaves the model
-    that was there before.
+    that was there before. Of the files in the folder only those of the model saved there before are
+    replaced.
+
+    Not kept are ``snapshots_``, and arguments that are no plain values: a generator passed as
+    ``random_state``, and responsibilities or a model passed as ``init_params``; the loaded model has
+    the defaults in their place. A ``hidden`` given as a list comes back as a tuple.
 
     Parameters
     ----------
@@ -37,15 +43,22 @@ def save(model: Any, path: str | Path) -> Path:
     Raises
     ------
     ValueError
-        If the model is not fitted, or the folder cannot be written.
+        If the model is not fitted, its fit broke down (parameters that are not finite), or the
+        folder cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
+    from degmm.saved_state import check_state
+
     arrays, facts = model._get_state()
+    try:
+        check_state(arrays, facts, model.n_components)
+    except ValueError as error:
+        raise ValueError(f"model: cannot be saved ({error}); fit it again") from error
     folder = Path(path)
     content = to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     digest = hashlib.sha256(content).hexdigest()
-    tensors = f"model-{digest[:12]}.safetensors"
+    tensors = _arrays_name(digest)
     head = {
         "format": FORMAT,
         "degmm": __version__,
@@ -57,11 +70,11 @@ def save(model: Any, path: str | Path) -> Path:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        old = _arrays_of_head(folder)
         write_bytes(folder / tensors, content)
         write_bytes(folder / HEAD, json.dumps(head, indent=2).encode())
-        for old in folder.glob("model-*.safetensors"):
-            if old.name != tensors:
-                old.unlink()
+        if old is not None and old.name != tensors:
+            old.unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return folder
@@ -85,10 +98,10 @@ def load(path: str | Path) -> Any:
     ValueError
         If there is no model, or it is damaged or of a newer version.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
     from degmm import estimators
+    from degmm.saved_state import check_state
 
     folder = Path(path)
     if not (folder / HEAD).is_file():
@@ -108,16 +121,51 @@ def load(path: str | Path) -> Any:
         if name not in estimators.__all__:
             raise ValueError(f"{folder}: {HEAD} names an unknown estimator {name!r}")
         model = getattr(estimators, name)(**{k: _restored(v) for k, v in head["parameters"].items()})
-        model._set_state(from_bytes(content), head["facts"])
-    except ValueError as error:
-        if str(error).startswith(str(folder)):
-            raise
-        raise ValueError(f"{folder}: {HEAD} is damaged ({error})") from error
-    except (KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise ValueError(f"{folder}: the saved model is damaged ({type(error).__name__}: {error})") from error
+        arrays = from_bytes(content)
+        check_state(arrays, head["facts"], model.n_components)
+        model._set_state(arrays, head["facts"])
     except OSError as error:
         raise ValueError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may break anything that is made of it
+        if isinstance(error, ValueError) and str(error).startswith(str(folder)):
+            raise
+        raise ValueError(f"{folder}: the saved model is damaged ({type(error).__name__}: {error})") from error
     return model
+
+
+def writable_folder(folder: Path, *names: str) -> Path:
+    """Make a folder and see that files can be written to it, before the long work.
+
+    Parameters
+    ----------
+    folder : Path
+    *names : str
+        Names of files to be written there, which may not be folders.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made or written to, or a name in it is taken by a folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".degmm-"):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"output: the folder {folder} cannot be written ({error.strerror or error})"
+        ) from error
+    for name in names:
+        if (folder / name).is_dir():
+            raise ValueError(f"output: {folder / name} is a folder; move it, or choose another output")
+    return folder
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -132,9 +180,28 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.umask(mask)
         beside.chmod(0o666 & ~mask)
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            # Named by the file that was wanted, not by the one beside it.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _arrays_name(digest: str) -> str:
+    return f"model-{digest[:12]}.safetensors"
+
+
+def _arrays_of_head(folder: Path) -> Path | None:
+    """Return the file of arrays that a model saved in the folder before names as its own, if any."""
+    try:
+        head = json.loads((folder / HEAD).read_bytes())
+        name = head["arrays"]
+        # Only a name that save gave; any other file is the user's.
+        own = name == _arrays_name(head["sha256"]) and name == Path(name).name
+        return folder / name if own else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _plain_parameters(model: Any) -> dict[str, Any]:
@@ -145,7 +212,7 @@ def _plain_parameters(model: Any) -> dict[str, Any]:
             value = np.dtype(value).name
         elif isinstance(value, np.generic):
             value = value.item()
-        if isinstance(value, tuple | list):
+        if isinstance(value, tuple | list) and all(isinstance(item, Integral) for item in value):
             plain[name] = [int(item) for item in value]
         elif value is None or isinstance(value, bool | int | float | str):
             plain[name] = value

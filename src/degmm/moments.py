@@ -8,8 +8,7 @@ Ensembles run along the last axis, so that the passes over them vectorise, and o
 scatter the lower triangle alone is kept, row by row.
 """
 
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +20,16 @@ from degmm.precision import precision_of
 
 CHUNK_VALUES = 2**21
 """Members are read in chunks of about this many numbers, which fit into a processor's cache."""
-ROUGH_SAMPLE = 1000
-"""Number of ensembles that a first guess of centre and scale is taken from."""
+ROUGH_SAMPLE = (1000, 20)
+"""Numbers of ensembles, and of members of each, that a first guess of centre and scale is taken from."""
+OUTLYING = 100
+"""A standard deviation beyond this many times the quartiles' is due to outliers, and sets no scale."""
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Relative spread below which a variable counts as constant."""
+SMALLEST_BUCKET = 16
+"""Fewest ensembles that compiled functions see."""
+QUARTILES_APART = 1.349
+"""Distance of a normal distribution's quartiles, in standard deviations."""
 UNROLLED_FEATURES = 4
 """Up to this D the scatter is summed entry by entry along the ensembles, beyond by matrix products."""
 
@@ -82,11 +87,17 @@ def unpack(packed: Float[Array, "... P"], n_features: int) -> Float[Array, "... 
 
 
 def standardised_moments(
-    X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], *, common_scale: bool = False
+    X: Float[np.ndarray, "n M D"],
+    weights: Float[np.ndarray, "n"],
+    dtype: Any = None,
+    *,
+    common_scale: bool = False,
 ) -> tuple[Moments, Scaling]:
     """Read the members once and return their moments in standard units, and those units.
 
-    Standard units have weighted mean 0 and variance 1 over all members of all ensembles.
+    Standard units have weighted mean 0 and variance 1 over all members of all ensembles. A variable
+    whose standard deviation is due to a few outliers is centred at its median and scaled by
+    ``OUTLYING`` times its quartiles' spread instead, so that they do not hide all other structure.
 
     Parameters
     ----------
@@ -94,51 +105,85 @@ def standardised_moments(
         Members; NaN where a member is absent.
     weights : ndarray, shape (n,)
         Weights of the ensembles.
+    dtype : float32 or float64, optional
+        Precision of the moments, by default that of X. The members are centred in their own.
     common_scale : bool
         Whether all variables share one scale, for models that variables of unequal scale would change.
 
     Returns
     -------
-    moments : Moments, in standard units and in the precision of X
+    moments : Moments, in standard units
     scaling : Scaling
+
+    Raises
+    ------
+    ValueError
+        If the precision cannot hold the square of a variable's spread.
     """
-    rough = _rough_scaling(X)
-    moments = moments_of(X, weights, rough)
+    dtype = X.dtype if dtype is None else dtype
+    rough = _rough_scaling(X, weights)
+    moments = moments_of(X, weights, rough.units, dtype)
     scaling = _exact_scaling(moments, rough, common_scale)
-    return _rescaled(moments, rough, scaling), scaling
+    _check_squares(scaling, dtype)
+    return _rescaled(moments, rough.units, scaling), scaling
 
 
-def moments_of(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], scaling: Scaling) -> Moments:
-    """Read the members once and return their moments in the units of ``scaling``."""
+def moments_of(
+    X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], scaling: Scaling, dtype: Any = None
+) -> Moments:
+    """Read the members once and return their moments in the units of ``scaling``.
+
+    The members are centred and summed in their own precision, or in ``dtype`` if that is higher.
+    """
     n, M, D = X.shape
-    dtype = X.dtype
+    dtype = X.dtype if dtype is None else dtype
+    inner = np.promote_types(X.dtype, dtype)
     # x − centre is exact for nearby floating-point numbers: the centre is taken off in two parts,
     # a leading one that is a number of the data's precision, and its remainder.
-    leading = scaling.centre.astype(dtype)
-    rest = ((scaling.centre - leading.astype(np.float64)) / scaling.scale).astype(dtype)
-    inverse_scale = (1.0 / scaling.scale).astype(dtype)
-    chunk = int(np.clip(CHUNK_VALUES // (M * D), 1, n))
+    leading = scaling.centre.astype(inner)
+    rest = ((scaling.centre - leading.astype(np.float64)) / scaling.scale).astype(inner)
+    inverse_scale = (1.0 / scaling.scale).astype(inner)
+    chunk = int(np.clip(CHUNK_VALUES // (M * D), 1, bucket(n)))
     parts = []
-    with precision_of(dtype):
+    with precision_of(inner):
         for start in range(0, n, chunk):
             block = X[start : start + chunk]
             short = chunk - block.shape[0]
-            if short:  # one shape for all chunks: one compilation
+            if short:  # few shapes, hence few compilations
                 block = np.concatenate([block, np.repeat(block[:1], short, axis=0)])
-            part = _chunk_moments(jnp.asarray(block), leading, rest, inverse_scale)
-            parts.append([np.asarray(a)[..., : chunk - short] for a in part])
+            part = _chunk_moments(jnp.asarray(block, inner), leading, rest, inverse_scale)
+            parts.append([np.asarray(a, dtype)[..., : chunk - short] for a in part])
     counts, mean, scatter = (
         np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True)
     )
     return Moments(counts, mean, scatter, weights.astype(dtype))
 
 
-def presence(X: Float[Array, "n M D"]) -> Bool[Array, "n M"]:
+def bucket(n: int) -> int:
+    """Return n rounded up to one of a few sizes, an eighth more at most: few shapes, few compilations."""
+    n = max(n, SMALLEST_BUCKET)
+    step = 2 ** max(int(n - 1).bit_length() - 4, 0)
+    return -(-n // step) * step
+
+
+def padded(moments: Moments, n: int) -> Moments:
+    """Return the moments of n ensembles, the added ones of weight 0."""
+    extra = n - moments.n_samples
+    if not extra:
+        return moments
+    counts, *rest = (
+        np.pad(np.asarray(part), [(0, 0)] * (np.ndim(part) - 1) + [(0, extra)]) for part in moments
+    )
+    counts[-extra:] = np.asarray(moments.counts)[0]
+    return Moments(counts, *rest)
+
+
+def presence(X: Float[Array, "... D"]) -> Bool[Array, "..."]:
     """Return which members are present: those without a NaN in any variable."""
-    return ~jnp.isnan(X).any(axis=-1)
+    return ~(X != X).any(axis=-1)
 
 
-@partial(jax.jit)
+@jax.jit
 def _chunk_moments(
     X: Float[Array, "n M D"],
     leading: Float[Array, "D"],
@@ -164,36 +209,68 @@ def _chunk_moments(
     return counts, mean.T, full[:, rows, columns].T
 
 
-def _rough_scaling(X: Float[np.ndarray, "n M D"]) -> Scaling:
-    """Guess centre and scale from a few ensembles; powers of two, so that scaling rounds nothing."""
-    step = max(1, X.shape[0] // ROUGH_SAMPLE)
-    sample = X[::step].reshape(-1, X.shape[2]).astype(np.float64)
-    sample = sample[~np.isnan(sample).any(axis=1)]
-    spread = sample.std(axis=0)
+class RoughScaling(NamedTuple):
+    """What a few members say of the centre and scale of the data."""
+
+    units: Scaling
+    """Median, and the scale as a power of two, by which scaling rounds nothing"""
+    spread: Float[np.ndarray, "D"]
+    """Standard deviation as the quartiles have it; 0 where they coincide"""
+
+
+def _rough_scaling(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> RoughScaling:
+    used = np.flatnonzero(weights > 0)
+    ensembles, members = ROUGH_SAMPLE
+    used = used[:: max(1, used.size // ensembles)]
+    sample = X[used, :: max(1, X.shape[1] // members)].reshape(-1, X.shape[2])
+    if not presence(sample).any():
+        sample = X[used].reshape(-1, X.shape[2])
+    sample = sample[np.asarray(presence(sample))].astype(np.float64)
+    low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
     largest = np.abs(sample).max(axis=0)
-    magnitude = np.where(spread > ROUNDING * largest, spread, largest)
+    quartiles = (high - low) / QUARTILES_APART
+    quartiles = np.where(quartiles > ROUNDING * largest, quartiles, 0.0)
+    deviation = sample.std(axis=0)
+    magnitude = np.where(quartiles > 0, quartiles, deviation)
+    magnitude = np.where(magnitude > ROUNDING * largest, magnitude, largest)
     magnitude = np.where(magnitude > 0, magnitude, 1.0)
-    return Scaling(sample.mean(axis=0), np.exp2(np.round(np.log2(magnitude))))
+    return RoughScaling(Scaling(median, np.exp2(np.round(np.log2(magnitude)))), quartiles)
 
 
-def _exact_scaling(moments: Moments, units: Scaling, common_scale: bool) -> Scaling:
-    D = moments.n_features
+def _exact_scaling(moments: Moments, rough: RoughScaling, common_scale: bool) -> Scaling:
+    units, D = rough.units, moments.n_features
     rows, columns = triangle(D)
     mass = np.asarray(moments.weights, np.float64) * np.asarray(moments.counts, np.float64)
     mean = np.asarray(moments.mean, np.float64)
-    centre = mean @ mass / mass.sum()
+    shift = mean @ mass / mass.sum()
     within = np.asarray(moments.scatter)[rows == columns].astype(np.float64) @ np.asarray(
         moments.weights, np.float64
     )
-    variance = (within + (mean - centre[:, None]) ** 2 @ mass) / mass.sum()
+    variance = (within + (mean - shift[:, None]) ** 2 @ mass) / mass.sum()
     # A variable that does not vary has no scale of its own; rounding may leave it a trace of one.
     offset = np.maximum(np.abs(units.centre / units.scale), 1)
     constant = variance <= (ROUNDING * offset) ** 2
+    scale = units.scale * np.sqrt(np.where(constant, 1.0, variance))
+    outlying = (rough.spread > 0) & (scale > OUTLYING * rough.spread)
+    scale = np.where(outlying, OUTLYING * rough.spread, scale)
+    centre = np.where(outlying, units.centre, units.centre + units.scale * shift)
     if common_scale:
-        variance = np.full(D, variance[~constant].mean() if not constant.all() else 1.0)
-    else:
-        variance = np.where(constant, 1.0, variance)
-    return Scaling(units.centre + units.scale * centre, units.scale * np.sqrt(variance))
+        vary = scale[~constant] if not constant.all() else scale
+        scale = np.full(D, np.sqrt(np.mean(vary**2)))
+    return Scaling(centre, scale)
+
+
+def _check_squares(scaling: Scaling, dtype: Any) -> None:
+    """Refuse units whose squares, the units of covariances, the precision cannot hold."""
+    limits = np.finfo(dtype)
+    reach = np.sqrt([float(limits.tiny) * 1e6, float(limits.max) * 1e-6])
+    bad = (scaling.scale < reach[0]) | (scaling.scale > reach[1])
+    if bad.any():
+        d = int(np.argmax(bad))
+        raise ValueError(
+            f"X: variable {d} has a spread of about {scaling.scale[d]:.2g}, whose square {limits.dtype} "
+            "cannot hold; give that variable in another unit"
+        )
 
 
 def _rescaled(moments: Moments, old: Scaling, new: Scaling) -> Moments:

@@ -1,13 +1,10 @@
 """Results with the labels of the data they came from."""
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from degmm import __version__
 from degmm.ensembles import Ensemble
-from degmm.io import write_bytes
 
 NO_CLUSTER = -1
 """Label of a case without a member, which has no cluster."""
@@ -18,17 +15,17 @@ def present_cases(data: Ensemble) -> Bool[np.ndarray, "n"]:
     return data.counts > 0
 
 
-def write_clusters(
-    path: Path,
+def clusters_netcdf(
     data: Ensemble,
     present: Bool[np.ndarray, "n"],
     labels: Int[np.ndarray, "kept"],
     responsibilities: Float[np.ndarray, "kept K"],
-) -> Path:
-    """Write the cluster and the responsibilities of every case as NetCDF.
+) -> bytes:
+    """Return the cluster and the responsibilities of every case, as the content of a NetCDF file.
 
     All cases of the data are there, with their coordinates; those without a member have the
-    cluster −1 and no responsibilities.
+    cluster −1 and no responsibilities. The names ``cluster``, ``responsibility`` and ``component``
+    are prefixed by ``degmm_`` where the data have a coordinate or dimension so named.
     """
     import xarray as xr
 
@@ -37,18 +34,27 @@ def write_clusters(
     cluster[present] = labels
     gamma = np.full((n, K), np.nan, dtype=responsibilities.dtype)
     gamma[present] = responsibilities
-    case = data.case_dim
+    case, component = data.case_dim, _free_name("component", data)
     dataset = xr.Dataset(
         {
-            "cluster": (case, cluster, {"long_name": "most probable cluster", "missing_case": NO_CLUSTER}),
-            "responsibility": (
-                (case, "component"),
+            _free_name("cluster", data): (
+                case,
+                cluster,
+                {"long_name": "most probable cluster", "missing_case": NO_CLUSTER},
+            ),
+            _free_name("responsibility", data): (
+                (case, component),
                 gamma,
                 {"long_name": "probability of the cluster given the ensemble", "units": "1"},
             ),
         },
-        coords={"component": np.arange(K), **{name: (case, labels) for name, labels in data.coords.items()}},
+        coords={component: np.arange(K), **{name: (case, labels) for name, labels in data.coords.items()}},
         attrs={"Conventions": "CF-1.10", "source": f"degmm {__version__}"},
     )
-    write_bytes(path, bytes(dataset.to_netcdf(engine="h5netcdf")))
-    return path
+    return bytes(dataset.to_netcdf(engine="h5netcdf"))
+
+
+def _free_name(name: str, data: Ensemble) -> str:
+    while name == data.case_dim or name in data.coords:
+        name = f"degmm_{name}"
+    return name

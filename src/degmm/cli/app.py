@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from degmm import __version__
+from degmm.cli.options import CovarianceType, DrawnCovariance, Encoder, Model, Objective
 
 app = typer.Typer(
     name="degmm",
@@ -22,11 +23,19 @@ def run(arguments: list[str] | None) -> None:
     try:
         app(args=arguments)
     except (ValueError, ImportError) as error:
-        sys.stderr.write(f"degmm: {error}\n")
-        raise SystemExit(2) from None
+        _end(str(error), 2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror or error}", 2)
+    except MemoryError as error:
+        _end(f"not enough memory{f' ({error})' if str(error) else ''}; ask for fewer or smaller ensembles", 2)
     except KeyboardInterrupt:
-        sys.stderr.write("degmm: interrupted\n")
-        raise SystemExit(130) from None
+        _end("interrupted", 130)
+
+
+def _end(sentence: str, code: int) -> None:
+    sys.stderr.write(f"degmm: {sentence}\n")
+    raise SystemExit(code) from None
 
 
 def _version(wanted: bool) -> None:
@@ -46,31 +55,35 @@ def _root(
 
 @app.command()
 def compare(
-    n: Annotated[int, typer.Option("--n", help="Number of ensembles.")] = 1000,
-    members: Annotated[int, typer.Option("--M", help="Members of an ensemble.")] = 10,
-    dimensions: Annotated[int, typer.Option("--D", help="Variables of a member.")] = 2,
-    components: Annotated[int, typer.Option("--K", help="Number of clusters.")] = 3,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles.")] = 1000,
+    members: Annotated[int, typer.Option("--M", min=1, help="Members of an ensemble.")] = 10,
+    dimensions: Annotated[int, typer.Option("--D", min=1, help="Variables of a member.")] = 2,
+    components: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
     num_epochs: Annotated[
-        int, typer.Option("--num_epochs", "--num-epochs", help="Epochs of the deep models.")
+        int, typer.Option("--num_epochs", "--num-epochs", min=1, help="Epochs of the deep models.")
     ] = 1000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the data and the models.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the data and the models.")] = 0,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
         "figures"
     ),
-    covariance: Annotated[str, typer.Option(help="Covariances drawn: diagonal or full.")] = "diagonal",
+    covariance: Annotated[
+        DrawnCovariance, typer.Option(help="Covariances drawn.")
+    ] = DrawnCovariance.DIAGONAL,
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = False,
 ) -> None:
     """Compare all models on generated ensembles: table and pictures."""
     from degmm.cli.compare import run_comparison
 
-    run_comparison(n, members, dimensions, components, num_epochs, seed, output, covariance, progress)
+    run_comparison(n, members, dimensions, components, num_epochs, seed, output, covariance.value, progress)
 
 
+# The settings bear the names of the estimators' arguments, so that those given can be told apart.
 @app.command()
 def fit(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="NetCDF file with a member dimension.", show_default=False)],
-    model: Annotated[str, typer.Option(help="gmm, egmm, dgmm or degmm.")] = "egmm",
-    components: Annotated[int, typer.Option("--K", help="Number of clusters.")] = 3,
+    model: Annotated[Model, typer.Option(help="Which mixture, and how it is fitted.")] = Model.EGMM,
+    n_components: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for model, clusters and picture.")
     ] = Path("out"),
@@ -82,30 +95,41 @@ def fit(
         str | None, typer.Option(help="Name of the member dimension. [default: found in the file]")
     ] = None,
     member_model: Annotated[
-        str, typer.Option(help="How members depend on each other, given the cluster.")
+        str,
+        typer.Option(
+            help="How members depend on each other, given the cluster: independent or shared-centre."
+        ),
     ] = "independent",
-    covariance_type: Annotated[str, typer.Option(help="full, diag, spherical or tied.")] = "full",
-    n_init: Annotated[int, typer.Option(help="Number of starts.")] = 64,
-    num_epochs: Annotated[
-        int, typer.Option("--num_epochs", "--num-epochs", help="Epochs of a deep model.")
+    covariance_type: Annotated[
+        CovarianceType, typer.Option(help="Structure of the covariances.")
+    ] = CovarianceType.FULL,
+    n_init: Annotated[int, typer.Option(min=1, help="Number of starts.")] = 64,
+    max_epochs: Annotated[
+        int, typer.Option("--num_epochs", "--num-epochs", min=1, help="Epochs of a deep model.")
     ] = 1000,
-    encoder: Annotated[str, typer.Option(help="Network of degmm: moments or mlp.")] = "moments",
-    objective: Annotated[str, typer.Option(help="Objective of a deep model: elbo or likelihood.")] = "elbo",
-    seed: Annotated[int, typer.Option(help="Seed of the fit.")] = 0,
+    encoder: Annotated[Encoder, typer.Option(help="Network of degmm.")] = Encoder.MOMENTS,
+    objective: Annotated[Objective, typer.Option(help="Objective of a deep model.")] = Objective.ELBO,
+    random_state: Annotated[int, typer.Option("--seed", min=0, help="Seed of the fit.")] = 0,
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = True,
 ) -> None:
     """Fit a mixture to the ensembles of a file: clusters, model and picture."""
     from degmm.cli.fit import run_fit
 
     settings: dict[str, Any] = {
-        "n_components": components,
-        "covariance_type": covariance_type,
-        "member_model": member_model.replace("-", "_"),
+        "n_components": n_components,
+        "covariance_type": covariance_type.value,
+        "member_model": member_model,
         "n_init": n_init,
-        "max_epochs": num_epochs,
-        "encoder": encoder,
-        "objective": objective,
-        "random_state": seed,
+        "max_epochs": max_epochs,
+        "encoder": encoder.value,
+        "objective": objective.value,
+        "random_state": random_state,
         "progress": progress,
     }
-    run_fit(file, model, output, variables, member_dim, settings)
+    given = [name for name in settings if _is_given(context, name)]
+    run_fit(file, model.value, output, variables, member_dim, settings, given)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

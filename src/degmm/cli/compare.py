@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from degmm import cli
+from degmm.cli.flags import COMPARE_FLAGS, in_flags
 from degmm.cli.tables import print_seconds, print_table
 
 
@@ -26,7 +27,8 @@ def run_comparison(
     from degmm.comparison import compare
 
     imported = time.perf_counter() - cli.STARTED
-    result = compare(n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress)
+    with in_flags(COMPARE_FLAGS):
+        result = compare(n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress)
     rows = [
         (
             str(name),

@@ -1,18 +1,20 @@
 """``degmm fit``: from a file to clusters, a model and a picture."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from degmm.choices import find
+from degmm.cli.flags import FIT_FLAGS, in_flags
 from degmm.cli.tables import print_table
-from degmm.ensembles import Ensemble, read_ensemble
-from degmm.io import save
-from degmm.results import present_cases, write_clusters
+from degmm.ensembles import Ensemble, as_members, read_ensemble
+from degmm.io import HEAD, save, writable_folder, write_bytes
+from degmm.results import clusters_netcdf, present_cases
 
-MODELS = {"gmm": "GMM", "egmm": "EGMM", "dgmm": "DGMM", "degmm": "DEGMM"}
+CLUSTERS, PICTURE = "clusters.nc", "clusters.png"
 
 
 def run_fit(
@@ -22,55 +24,65 @@ def run_fit(
     variables: Sequence[str] | None,
     member_dim: str | None,
     settings: dict[str, Any],
+    given: Collection[str] = (),
 ) -> None:
-    """Read, report, fit, report, write."""
-    model = _model(model_name, settings)
-    data = read_ensemble(file, variables=variables, member_dim=member_dim)
-    writable_folder(output)
+    """Read, report, fit, report, write.
+
+    ``settings`` are arguments of the estimators by name, and ``given`` the names of those that the
+    user gave; of the others a model takes what it has.
+    """
+    with in_flags(FIT_FLAGS | {"X": str(file)}):
+        model = _model(model_name, settings, given)
+        data = read_ensemble(file, variables=variables, member_dim=member_dim)
+        _fit(file, model, data, output)
+
+
+def _fit(file: Path, model: Any, data: Ensemble, output: Path) -> None:
     present = present_cases(data)
     if not present.any():
         raise ValueError(f"{file}: every ensemble has a missing value in each of its members")
+    _check_values(file, data, present)
+    writable_folder(output, HEAD, CLUSTERS, PICTURE)
     kept = data[present]
     _report_data(file, data, kept)
-    members = kept.values[:, :1] if model_name in ("gmm", "dgmm") else kept.values
+    members = kept.values[:, :1] if model._single_member else kept.values
     if members.shape[1] < kept.n_members:
-        print(f"{MODELS[model_name]} sees the first member of each ensemble")
+        print(f"{type(model).__name__} sees the first member of each ensemble")
         whole = ~np.isnan(members).any(axis=(1, 2))
         if not whole.all():
             raise ValueError(
                 f"{file}: the first member is missing in {int((~whole).sum())} ensembles; use --model egmm"
             )
     model.fit(members)
-    labels, responsibilities = model.labels_, model.predict_proba(members)
+    # Made before the first file is written: what cannot be stored leaves no half of the results.
+    clusters = clusters_netcdf(data, present, model.labels_, model.predict_proba(members))
     _report_clusters(model, kept)
     save(model, output)
-    clusters = write_clusters(output / "clusters.nc", data, present, labels, responsibilities)
-    picture = _draw(output / "clusters.png", kept, model)
-    print(f"wrote {output / 'model.json'} (and its arrays), {clusters}, {picture}")
+    write_bytes(output / CLUSTERS, clusters)
+    _draw(output / PICTURE, kept, model)
+    print(f"wrote {output / HEAD} (and its arrays), {output / CLUSTERS}, {output / PICTURE}")
 
 
-def writable_folder(folder: Path) -> None:
-    """Make a folder and see that it can be written to, before the long work."""
-    from degmm.io import write_bytes
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / ".degmm-writes", b"")
-        (folder / ".degmm-writes").unlink()
-    except OSError as error:
-        raise ValueError(
-            f"output: the folder {folder} cannot be written ({error.strerror or error})"
-        ) from error
-
-
-def _model(name: str, settings: dict[str, Any]) -> Any:
-    if name not in MODELS:
-        raise ValueError(f"model: expected one of {', '.join(MODELS)}; got {name!r}")
+def _model(name: str, settings: dict[str, Any], given: Collection[str]) -> Any:
     import degmm
+    from degmm.families import FAMILIES
 
-    estimator = getattr(degmm, MODELS[name])
+    member_models = {key.replace("_", "-"): key for key in FAMILIES}
+    member_model = find("member_model", settings["member_model"].replace("_", "-"), member_models)
+    settings = settings | {"member_model": member_model}
+    estimator = getattr(degmm, name.upper())
     known = inspect.signature(estimator.__init__).parameters
+    for setting in given:
+        # Whether to show progress is no setting of the model: one that shows none obeys.
+        if setting not in known and setting != "progress":
+            raise ValueError(f"{setting}: model {name} has no such option")
     return estimator(**{key: value for key, value in settings.items() if key in known})
+
+
+def _check_values(file: Path, data: Ensemble, present: np.ndarray) -> None:
+    """Check the values while cases have their places in the file, before those without members go."""
+    values = data.values if present.all() else np.where(present[:, None, None], data.values, 0)
+    as_members(values, name=str(file))
 
 
 def _report_data(file: Path, data: Ensemble, kept: Ensemble) -> None:
@@ -105,7 +117,7 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
     print_table("clusters: mean ± spread of a member", ("cluster", "size", "weight", *names), rows)
 
 
-def _draw(path: Path, kept: Ensemble, model: Any) -> Path:
+def _draw(path: Path, kept: Ensemble, model: Any) -> None:
     from degmm.plotting import Projection, clusters, new_figure, save_figure
 
     units = kept.units or ("",) * kept.n_features
@@ -122,4 +134,4 @@ def _draw(path: Path, kept: Ensemble, model: Any) -> Path:
         projection=Projection.of(points, labels),
         title=f"{type(model).__name__}, K = {model.n_components}: {len(kept)} ensemble means",
     )
-    return save_figure(figure, path)
+    save_figure(figure, path)

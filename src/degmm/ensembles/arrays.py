@@ -20,7 +20,11 @@ def check_members(values: Any, name: str = "X") -> np.ndarray:
         raise ValueError(f"{name}: expected real numbers, got dtype {values.dtype}")
     for axis, size, what in zip((0, 1, 2), values.shape, ("ensembles", "members", "variables"), strict=True):
         if size == 0:
-            raise ValueError(f"{name}: no {what} (axis {axis} is empty in shape {values.shape})")
+            n, _, D = values.shape
+            # scikit-learn's wording, for those who look for it
+            why = f"0 feature(s) (shape=({n}, {D})) while a minimum of 1 is required."
+            why = why if axis == 2 else f"axis {axis} is empty in shape {values.shape}"
+            raise ValueError(f"{name}: no {what}: {why}")
     return values
 
 
@@ -37,46 +41,48 @@ def members_of(X: Any) -> Any:
     return X
 
 
-def as_members(X: Any, *, name: str = "X", dtype: Any = None) -> np.ndarray:
+def as_members(X: Any, *, name: str = "X") -> np.ndarray:
     """Turn the input of an estimator into members.
 
     Parameters
     ----------
     X : Ensemble, xarray.DataArray or array-like
-        Shape (n, M, D), or (n, D), which is read as M = 1. NaN marks an absent member: a member
-        with a NaN in any variable is absent as a whole.
+        Shape (n, M, D), or (n, D), which is read as M = 1. NaN, or the mask of a masked array, marks
+        an absent member: a member with a NaN in any variable is absent as a whole.
     name : str
         Name of the argument, for messages.
-    dtype : dtype-like, optional
-        float32 or float64; by default that of X, and float64 for any other type.
 
     Returns
     -------
     ndarray, shape (n, M, D)
+        In float32 if X is, else in float64.
 
     Raises
     ------
+    TypeError
+        For a sparse matrix, or objects that are no numbers.
     ValueError
-        For a wrong rank or type, an infinite value, or an ensemble with no member left.
+        For a wrong rank, an infinite or huge value, or an ensemble with no member left.
     """
     values = members_of(X)
     if type(values).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name}: sparse data are not supported; pass a dense array, {name}.toarray()")
     try:
+        mask = np.ma.getmask(values) if isinstance(values, np.ma.MaskedArray) else None
         values = np.asarray(values)
         if values.dtype.kind == "c":
             raise ValueError(
-                f"{name}: complex data not supported; pass real and imaginary parts as variables"
+                f"{name}: Complex data not supported; pass real and imaginary parts as variables"
             )
-        if dtype is None:
-            dtype = values.dtype if values.dtype in (np.float32, np.float64) else np.float64
-        elif np.dtype(dtype) not in (np.float32, np.float64):
-            raise ValueError(f"dtype: expected float32 or float64, got {np.dtype(dtype)}")
-        values = values.astype(dtype, copy=False)
+        own = values.dtype if values.dtype in (np.float32, np.float64) else np.dtype(np.float64)
+        values = values.astype(own, copy=False)
+        if mask is not None and mask.any():
+            values = np.where(mask, np.nan, values).astype(own, copy=False)
     except (TypeError, ValueError) as error:
-        if str(error).startswith((f"{name}:", "dtype:")):
+        if str(error).startswith(f"{name}:"):
             raise
-        raise ValueError(f"{name}: could not be read as an array of numbers ({error})") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: could not be read as an array of numbers ({error})") from error
     if values.ndim == 2:
         values = values[:, None, :]
     elif values.ndim != 3:
@@ -91,16 +97,20 @@ def as_members(X: Any, *, name: str = "X", dtype: Any = None) -> np.ndarray:
 
 
 def _check_values(values: np.ndarray, name: str) -> None:
-    # One pass without temporaries settles the usual case: a finite sum has neither NaN nor infinity.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum(dtype=np.float64)):
-            return
-    infinite = np.isinf(values)
-    if infinite.any():
-        i, m, d = np.argwhere(infinite)[0]
+    largest = float(np.sqrt(np.finfo(values.dtype).max)) * 1e-4
+    # One pass without temporaries settles the usual case: NaN, infinity and huge values show in it.
+    if values.flags.c_contiguous:
+        with np.errstate(over="ignore", invalid="ignore"):
+            flat = values.reshape(-1)
+            if np.dot(flat, flat) < largest**2:
+                return
+    huge = np.abs(values) > largest
+    if huge.any():
+        i, m, d = np.argwhere(huge)[0]
+        what = "infinite value" if np.isinf(values[i, m, d]) else f"value {values[i, m, d]:.3g}"
         raise ValueError(
-            f"{name}: infinite value at ensemble {i}, member {m}, variable {d} "
-            f"({int(infinite.sum())} in all); remove it, or set it to NaN to drop the member"
+            f"{name}: {what} at ensemble {i}, member {m}, variable {d} ({int(huge.sum())} beyond "
+            f"{largest:.0e} in all); if it stands for a missing value, set it to NaN to drop the member"
         )
     absent = np.isnan(values).any(axis=2).all(axis=1)
     if absent.any():

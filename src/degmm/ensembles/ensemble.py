@@ -9,7 +9,7 @@ import numpy as np
 from degmm.ensembles.arrays import check_members
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value to compare by
 class Ensemble:
     """Ensembles of exchangeable members, with labels.
 
@@ -51,6 +51,15 @@ class Ensemble:
         if self.observations is not None and self.observations.shape != (n, D):
             raise ValueError(f"observations: shape {self.observations.shape}, expected {(n, D)}")
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Numbers of cases, members and variables, (n, M, D)."""
+        n, M, D = self.values.shape
+        return n, M, D
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
     def __len__(self) -> int:
         return self.values.shape[0]
 
@@ -75,15 +84,33 @@ class Ensemble:
         return self.mask.sum(axis=1)
 
     def __getitem__(self, index: Any) -> "Ensemble":
-        """Return the cases that ``index`` selects (slice, boolean or integer array)."""
+        """Return the cases that ``index`` selects.
+
+        Parameters
+        ----------
+        index : int, slice, or list or array of int or bool
+            An integer selects an ensemble of one case.
+
+        Raises
+        ------
+        IndexError
+            If a case is not there, or more than the cases are indexed.
+        """
+        # scikit-learn selects rows of what has a shape by X[rows, ...].
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:
+            index = index[0]
+        if isinstance(index, tuple):
+            raise IndexError(f"an Ensemble is indexed by its cases alone, not by {len(index)} indices")
         if isinstance(index, int | np.integer):
-            index = slice(index, index + 1 or None)
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"case {index} is out of range for {len(self)} cases")
+            index = [index]
         return Ensemble(
             values=self.values[index],
             variables=self.variables,
             units=self.units,
             case_dim=self.case_dim,
-            coords={name: labels[index] for name, labels in self.coords.items()},
+            coords={name: np.asarray(labels)[index] for name, labels in self.coords.items()},
             observations=None if self.observations is None else self.observations[index],
             notes=self.notes,
         )

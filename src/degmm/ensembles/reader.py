@@ -25,8 +25,8 @@ def read_ensemble(
     path : str or Path
         A NetCDF-4 file.
     variables : sequence of str, optional
-        Which variables to keep, by name: data variables, or labels along a ``variable`` dimension.
-        By default all that have the member dimension.
+        Which variables to keep, in this order, by name: data variables, or labels along a
+        ``variable`` dimension. By default all that have the member dimension.
     member_dim : str, optional
         Name of the member dimension. By default the dimension whose coordinate has
         ``standard_name="realization"``, then the first of the names realization, number, member,
@@ -41,6 +41,13 @@ def read_ensemble(
     ------
     ValueError
         If the file is not there, is not NetCDF, or has no member dimension.
+
+    Notes
+    -----
+    In a file the order of dimensions is a matter of storage, so their names decide: the variables are
+    the data variables, and the labels of a dimension ``variable``, ``var`` or ``feature``; all
+    dimensions but this and that of the members run over the cases, in the order in which they are
+    stored.
     """
     path = Path(path)
     if not path.exists():
@@ -54,14 +61,54 @@ def read_ensemble(
         raise ValueError(f"{path}: not a readable NetCDF-4 file ({type(error).__name__})") from error
     with dataset:
         try:
-            return from_dataset(dataset.load(), variables=variables, member_dim=member_dim)
+            return from_dataset(dataset, variables=variables, member_dim=member_dim)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+        except (OSError, RuntimeError) as error:  # what h5py raises for damaged data
+            raise ValueError(f"{path}: cannot be read ({error})") from error
 
 
-def from_dataarray(array: "xr.DataArray", *, member_dim: str | None = None) -> Ensemble:
-    """Turn a DataArray with a member dimension into an :class:`Ensemble`."""
-    return from_dataset(array.to_dataset(name=array.name or "value"), member_dim=member_dim)
+def from_dataarray(array: Any, *, member_dim: str | None = None, name: str = "X") -> Ensemble:
+    """Turn a DataArray with a member dimension into an :class:`Ensemble`.
+
+    Dimensions are read by their names, as :func:`read_ensemble` does. Where this contradicts how the
+    same values are read as a NumPy array (n, M, D), nothing is guessed: of three dimensions, the last
+    must be named ``variable`` if it follows that of the members.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    member_dim : str, optional
+        As in :func:`read_ensemble`.
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    ValueError
+        If ``array`` is another object of xarray's, such as a Dataset, or cannot be read.
+    """
+    import xarray as xr
+
+    if not isinstance(array, xr.DataArray):
+        several = f"pass one of its variables, such as {name}['t2m'], or {name}.to_dataarray('variable')"
+        raise ValueError(
+            f"{name}: expected a DataArray, got a {type(array).__name__}; "
+            f"{several if isinstance(array, xr.Dataset) else 'convert it'}"
+        )
+    variable = str(array.name) if array.name and array.name not in {*array.dims, *array.coords} else "value"
+    dataset = array.to_dataset(name=variable)
+    try:
+        member, last = _find_member_dim(dataset, member_dim), str(array.dims[-1])
+        like_numpy = array.ndim == 3 and array.dims[1] == member and array.shape[2] > 1
+        if like_numpy and not {*array.dims} & {*VARIABLE_NAMES}:
+            raise ValueError(
+                f"dimension {last!r} follows that of the members, {member!r}: if it holds variables, rename "
+                f"it to 'variable'; if it holds cases, transpose it to the front"
+            )
+        return from_dataset(dataset, member_dim=member_dim)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def from_dataset(
@@ -72,6 +119,8 @@ def from_dataset(
     The data variables that have the member dimension become variables, as do the labels of a
     dimension named ``variable``; the remaining dimensions become cases.
     """
+    wanted = [variables] if isinstance(variables, str) else variables
+    dataset = _chosen(dataset, wanted)
     member = _find_member_dim(dataset, member_dim)
     names = [name for name, v in dataset.data_vars.items() if member in v.dims and v.dtype.kind in "fiu"]
     if not names:
@@ -79,25 +128,29 @@ def from_dataset(
     shapes = {tuple(sorted(map(str, dataset[name].dims))) for name in names}
     if len(shapes) > 1:
         raise ValueError(
-            f"variables {', '.join(map(str, names))} have different dimensions; choose among them"
+            f"variables: {', '.join(map(str, names))} have different dimensions; choose among them"
         )
     variable_dim = next((d for d in VARIABLE_NAMES if d in dataset[names[0]].dims), None)
     case_dims = [d for d in dataset[names[0]].dims if d not in (member, variable_dim)]
     if not case_dims:
         raise ValueError(f"only the dimension {member!r} of members: there is nothing to cluster")
 
-    arrays, labels, units = [], [], []
+    arrays: list[np.ndarray] = []
+    labels: list[str] = []
+    sources: list[str] = []
+    units: list[str] = []
     for name in names:
         array = dataset[name].transpose(*case_dims, member, *([variable_dim] if variable_dim else []))
         values = array.to_numpy()
         arrays.append(values if variable_dim else values[..., None])
         labels += _labels_of(dataset, str(name), variable_dim, prefix=len(names) > 1)
+        sources += [str(name)] * (len(labels) - len(sources))
         units += _units_of(array, variable_dim)
     values = np.concatenate(arrays, axis=-1)
     values = values.reshape(-1, *values.shape[-2:])
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    keep = _selection(labels, variables)
+    keep = _selection(labels, sources, wanted)
     case_dim, coords = _case_labels(dataset[names[0]], case_dims)
     notes = [f"members along {member!r}", f"cases along {' × '.join(map(repr, map(str, case_dims)))}"]
     if len(keep) < len(labels):
@@ -121,6 +174,17 @@ def _import_xarray() -> Any:
     return xarray
 
 
+def _chosen(dataset: "xr.Dataset", wanted: Sequence[str] | None) -> "xr.Dataset":
+    """Return the data variables that ``wanted`` may mean, so that the others need not fit them."""
+    if wanted is None:
+        return dataset
+    chosen = [name for name in dataset.data_vars if name in wanted]
+    if len(chosen) < len(set(wanted)):  # the others must be labels along a dimension of variables
+        labelled = [name for name, v in dataset.data_vars.items() if {*v.dims} & {*VARIABLE_NAMES}]
+        chosen += [name for name in labelled if name not in chosen]
+    return dataset[chosen] if chosen else dataset
+
+
 def _find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
     dims = [str(d) for d in dataset.dims]
     if wanted is not None:
@@ -134,7 +198,10 @@ def _find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
         if name in dims:
             return name
     found = f"its dimensions are {', '.join(dims)}" if dims else "it has no dimension"
-    raise ValueError(f"no member dimension found ({found}); name it with member_dim (--member-dim)")
+    raise ValueError(
+        f"no member dimension found ({found}); rename one to 'member', or give its name to read_ensemble "
+        f"as member_dim"
+    )
 
 
 def _labels_of(dataset: "xr.Dataset", name: str, variable_dim: str | None, *, prefix: bool) -> list[str]:
@@ -153,13 +220,17 @@ def _units_of(array: "xr.DataArray", variable_dim: str | None) -> list[str]:
     return [str(array.attrs.get("units", ""))] * array.sizes[variable_dim]
 
 
-def _selection(labels: list[str], wanted: Sequence[str] | None) -> list[int]:
+def _selection(labels: list[str], sources: list[str], wanted: Sequence[str] | None) -> list[int]:
+    """Return the places of the wanted labels; a data variable's name stands for all of its labels."""
     if wanted is None:
         return list(range(len(labels)))
-    missing = [name for name in wanted if name not in labels]
-    if missing:
-        raise ValueError(f"variables: no variable {missing[0]!r}; there are {', '.join(labels)}")
-    return [labels.index(name) for name in wanted]
+    keep: list[int] = []
+    for name in wanted:
+        found = [k for k, named in enumerate(zip(labels, sources, strict=True)) if name in named]
+        if not found:
+            raise ValueError(f"variables: no variable {name!r} of members; there are {', '.join(labels)}")
+        keep += [k for k in found if k not in keep]
+    return keep
 
 
 def _case_labels(array: "xr.DataArray", case_dims: list[Any]) -> tuple[str, dict[str, np.ndarray]]:

@@ -1,19 +1,38 @@
 """What all mixtures share once they are fitted: densities, posteriors, draws, criteria."""
 
-from typing import Any, Self
+import warnings
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from degmm.ensembles import as_members, members_of
-from degmm.estimators.checks import check_integer, check_weights, generator
+from degmm.estimators.checks import check_dtype, check_integer, check_weights, generator
 from degmm.families import Family, MixtureParameters, make_family
+from degmm.families.base import in_units
 from degmm.inference.mixture import evaluate
 from degmm.inference.solution import Result, Solution
 from degmm.moments import Moments, Scaling, moments_of, standardised_moments
 from degmm.precision import precision_of
+
+
+class TrainingData(NamedTuple):
+    """What a fit works on; nothing of it is kept on the estimator before the fit has ended."""
+
+    X: Any
+    """As passed"""
+    members: Float[np.ndarray, "n M D"]
+    moments: Moments
+    """Of all ensembles"""
+    weighted: Moments
+    """Of those of positive weight, the only ones that enter the fit"""
+    scaling: Scaling
+    unit: float
+    """Unit of the weights in ``moments``: a power of two that keeps them near 1"""
+    family: Family
 
 
 class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
@@ -35,6 +54,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     _parameters: MixtureParameters
     _scaling: Scaling
     _precision: Any
+    _density: Family
+    feature_names_in_: np.ndarray
 
     def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Int[np.ndarray, "n"]:
         """Fit the model and return the cluster of each ensemble."""
@@ -66,20 +87,22 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         """Return the mean of :meth:`score_samples`: nats an ensemble."""
         return float(self.score_samples(X).mean())
 
-    def bic(self, X: Any) -> float:
-        """Return −2ℓ + p log n, Schwarz's criterion; ensembles, not members, are the n units."""
-        log_density = self.score_samples(X)
-        return float(-2 * log_density.sum() + self.n_parameters_ * np.log(log_density.size))
+    def bic(self, X: Any, *, sample_weight: Any = None) -> float:
+        """Return −2ℓ + p log n, Schwarz's criterion; ensembles, not members, are the n = Σ w units."""
+        log_density, _, weights = self._weighted(X, sample_weight)
+        return float(-2 * log_density @ weights + self.n_parameters_ * np.log(weights.sum()))
 
-    def aic(self, X: Any) -> float:
+    def aic(self, X: Any, *, sample_weight: Any = None) -> float:
         """Return −2ℓ + 2p, Akaike's criterion."""
-        return float(-2 * self.score_samples(X).sum() + 2 * self.n_parameters_)
+        log_density, _, weights = self._weighted(X, sample_weight)
+        return float(-2 * log_density @ weights + 2 * self.n_parameters_)
 
-    def icl(self, X: Any) -> float:
+    def icl(self, X: Any, *, sample_weight: Any = None) -> float:
         """Return BIC + 2 × the entropy of the posterior (Biernacki, Celeux & Govaert 2000)."""
-        posterior = self.posterior(X)
-        entropy = -(posterior * np.log(np.where(posterior > 0, posterior, 1))).sum()
-        return self.bic(X) + 2 * float(entropy)
+        log_density, posterior, weights = self._weighted(X, sample_weight)
+        entropy = -(posterior * np.log(np.where(posterior > 0, posterior, 1))).sum(axis=1) @ weights
+        bic = -2 * log_density @ weights + self.n_parameters_ * np.log(weights.sum())
+        return float(bic + 2 * entropy)
 
     def sample(
         self, n_samples: int = 1, *, n_members: int | None = None, random_state: Any = None
@@ -107,88 +130,119 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         parameters = MixtureParameters(*(np.asarray(part, np.float64) for part in self._parameters))
         weights = parameters.weights / parameters.weights.sum()
         labels = rng.choice(weights.size, size=n_samples, p=weights)
-        drawn = self._family().draw(parameters, labels, n_members, rng)
+        drawn = self._density.draw(parameters, labels, n_members, rng)
         return (drawn * self._scaling.scale + self._scaling.centre).astype(self._precision), labels
 
     # --- for subclasses -----------------------------------------------------------------------
 
-    def _family(self) -> Family:
-        return make_family(getattr(self, "member_model", "independent"), self.covariance_type)
+    def _family(self, counts: np.ndarray | None = None) -> Family:
+        return make_family(getattr(self, "member_model", "independent"), self.covariance_type, counts)
 
-    def _validated(self, X: Any, *, reset: bool) -> np.ndarray:
-        """Return the members behind X, having checked them against the model."""
-        X = members_of(X)
-        # scikit-learn's own validation keeps feature names and gives its messages for tables.
-        if not reset and hasattr(self, "feature_names_in_"):
-            validate_data(self, X, skip_check_array=True, reset=False)
-        members = as_members(X, dtype=self.dtype if reset else self._precision)
-        n, M, D = members.shape
-        if self._single_member and M > 1:
-            name = type(self).__name__
+    def _training_data(self, X: Any, sample_weight: Any) -> TrainingData:
+        """Check what ``fit`` is given and take its moments."""
+        family = self._family()
+        precision = check_dtype(self.dtype)
+        members = self._checked(X)
+        n = members.shape[0]
+        weights = check_weights(sample_weight, n)
+        used = weights > 0
+        if used.sum() < self.n_components:
+            where = "X" if used.all() else "sample_weight"
+            few = f"{int(used.sum())} ensembles" + ("" if used.all() else " of a weight above 0")
             raise ValueError(
-                f"X: {name} takes one member an ensemble and X has {M}; pass X[:, 0], or use "
-                f"{self._many_members_model} for whole ensembles"
+                f"{where}: {few} (n_samples={n}) are too few for {self.n_components} components; "
+                "lower n_components"
             )
-        if reset:
-            if n < self.n_components:
-                raise ValueError(
-                    f"X: {n} ensembles (n_samples={n}) are too few for {self.n_components} components; "
-                    f"lower n_components"
-                )
-            if np.ndim(X) == 2:
-                validate_data(self, X, skip_check_array=True, reset=True)
-            self.n_features_in_, self.n_members_ = D, M
-        elif self.n_features_in_ != D:
+        unit = float(np.exp2(np.round(np.log2(weights[used].mean()))))
+        dtype = members.dtype if precision is None else precision
+        common = family.covariance.common_scale
+        moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
+        weighted = moments if used.all() else moments.take(np.flatnonzero(used))
+        family = self._family(np.asarray(weighted.counts))
+        return TrainingData(X, members, moments, weighted, scaling, unit, family)
+
+    def _checked(self, X: Any) -> np.ndarray:
+        """Return the members behind X, having checked their number against the model."""
+        members = as_members(X)
+        M = members.shape[1]
+        if self._single_member and M > 1:
+            raise ValueError(
+                f"X: {type(self).__name__} takes one member an ensemble and X has {M}; pass X[:, 0], or "
+                f"use {self._many_members_model} for whole ensembles"
+            )
+        return members
+
+    def _validated(self, X: Any) -> np.ndarray:
+        """Return the members behind X, having checked them against the fit."""
+        check_is_fitted(self)
+        X = members_of(X)
+        if hasattr(self, "feature_names_in_") and hasattr(X, "columns"):
+            validate_data(self, X, skip_check_array=True, reset=False)
+        members = self._checked(X)
+        D = members.shape[2]
+        if self.n_features_in_ != D:
             raise ValueError(
                 f"X has {D} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input"
             )
         return members
 
-    def _standardised(self, members: np.ndarray, sample_weight: Any) -> tuple[Moments, Scaling]:
-        weights = check_weights(sample_weight, members.shape[0])
-        common = self._family().covariance.common_scale
-        return standardised_moments(members, weights, common_scale=common)
+    def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
+        members = self._validated(X)
+        weights = np.ones(members.shape[0]) if weights is None else weights
+        return moments_of(members, weights, self._scaling, self._precision)
 
-    def _moments(self, X: Any) -> Moments:
-        check_is_fitted(self)
-        members = self._validated(X, reset=False)
-        return moments_of(members, np.ones(members.shape[0]), self._scaling)
+    def _weighted(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        moments = self._moments(X)
+        weights = check_weights(sample_weight, moments.n_samples)
+        log_density, posterior = self._evaluate(moments)
+        return log_density.astype(np.float64), posterior.astype(np.float64), weights
 
     def _evaluate(self, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+        """Return log densities in the units of the data, and posteriors."""
         with precision_of(self._precision):
-            log_density, responsibilities = evaluate(self._family(), self._parameters, moments)
-        in_data_units = np.asarray(log_density) - np.asarray(moments.counts) * self._scaling.log_jacobian
-        return in_data_units.astype(self._precision), np.ascontiguousarray(np.asarray(responsibilities).T)
+            log_density, responsibilities = evaluate(self._density, self._parameters, moments)
+        sound = np.isfinite(log_density)
+        if not sound.all() and self.result_ is not Result.NON_FINITE:
+            raise ValueError(
+                f"X: ensemble {int(np.argmin(sound))} lies too far from all clusters for the precision "
+                f"{np.dtype(self._precision)}; check its values, or fit with dtype='float64'"
+            )
+        in_data_units = log_density - np.asarray(moments.counts) * self._scaling.log_jacobian
+        return in_data_units.astype(self._precision), np.ascontiguousarray(responsibilities.T)
 
-    def _keep(self, solution: Solution, moments: Moments, scaling: Scaling) -> None:
+    def _keep(self, solution: Solution, data: TrainingData) -> None:
         """Keep a solution, and give its parameters in the units of the data."""
-        self._precision = moments.mean.dtype
-        self._scaling, self._parameters = scaling, solution.parameters
+        self.n_features_in_, self.n_members_ = data.members.shape[2], data.members.shape[1]
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        if hasattr(data.X, "columns"):  # a table: scikit-learn's own validation keeps its names
+            validate_data(self, data.X, skip_check_array=True, reset=True)
+        self._precision = data.moments.mean.dtype
+        self._scaling, self._parameters = data.scaling, solution.parameters
+        self._density = self._family()
+        K, D = solution.parameters.means.shape
+        self.n_parameters_ = data.family.n_parameters(K, D)
         self._publish()
-        mass = np.asarray(moments.weights, np.float64) @ np.asarray(moments.counts, np.float64)
-        shift = float(mass) * scaling.log_jacobian
-        self.log_likelihood_ = solution.log_likelihood - shift
+        mass = np.asarray(data.moments.weights, np.float64) @ np.asarray(data.moments.counts, np.float64)
+        shift = float(mass) * data.scaling.log_jacobian
+        self.log_likelihood_ = (solution.log_likelihood - shift) * data.unit
         self.n_iter_ = solution.n_iter
         self.result_ = solution.result
-        self.converged_ = solution.result is Result.CONVERGED
-        self.history_ = {"log_likelihood": solution.history - shift}
+        self.converged_ = solution.converged
+        self.history_ = {"log_likelihood": (solution.history - shift) * data.unit}
+        if solution.result.alarming:
+            warnings.warn(f"{type(self).__name__}: {solution.result.value}", ConvergenceWarning, stacklevel=3)
 
     def _publish(self) -> None:
-        scale = self._scaling.scale
-        squares = np.outer(scale, scale)
-        parameters = MixtureParameters(*(np.asarray(part, np.float64) for part in self._parameters))
-        K, D = parameters.means.shape
-
-        def public(part: np.ndarray) -> np.ndarray:
-            return part.astype(self._precision)
-
-        self.weights_ = public(parameters.weights)
-        self.means_ = public(parameters.means * scale + self._scaling.centre)
-        self.within_covariances_ = public(parameters.within * squares)
-        self.between_covariances_ = public(parameters.between * squares)
-        self.covariances_ = self.within_covariances_ + self.between_covariances_
-        self.n_parameters_ = self._family().n_parameters(K, D)
+        D = self._scaling.scale.size
+        units = Scaling(np.zeros(D), np.ones(D))
+        weights, means, within, between = (
+            part.astype(self._precision) for part in in_units(self._parameters, self._scaling, units)
+        )
+        self.weights_, self.means_ = weights, means
+        self.within_covariances_, self.between_covariances_ = within, between
+        self.covariances_ = within + between
 
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return all that a fit set, as arrays and as facts that JSON can hold."""
@@ -201,9 +255,11 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             "precision": np.dtype(self._precision).name,
             "n_features": self.n_features_in_,
             "n_members": self.n_members_,
+            "n_parameters": self.n_parameters_,
             "log_likelihood": self.log_likelihood_,
             "n_iter": self.n_iter_,
             "result": self.result_.name,
+            "converged": self.converged_,
         }
         if hasattr(self, "feature_names_in_"):
             facts["feature_names"] = [str(name) for name in self.feature_names_in_]
@@ -214,13 +270,14 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         self._precision = np.dtype(facts["precision"])
         self._parameters = MixtureParameters(*(arrays[f"parameters.{k}"] for k in MixtureParameters._fields))
         self._scaling = Scaling(*(arrays[f"scaling.{k}"] for k in Scaling._fields))
+        self._density = self._family()
         self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])
+        self.n_parameters_ = int(facts["n_parameters"])
         if "feature_names" in facts:
             self.feature_names_in_ = np.array(facts["feature_names"], dtype=object)
         self._publish()
         self.log_likelihood_, self.n_iter_ = float(facts["log_likelihood"]), int(facts["n_iter"])
-        self.result_ = Result[facts["result"]]
-        self.converged_ = self.result_ is Result.CONVERGED
+        self.result_, self.converged_ = Result[facts["result"]], bool(facts["converged"])
         prefix = "history."
         self.history_ = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         self.labels_ = arrays["labels"]
@@ -228,5 +285,4 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = True
         return tags

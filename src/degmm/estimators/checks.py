@@ -26,7 +26,10 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
     """Return the weights of n ensembles in float64; 1 each where none are given."""
     if sample_weight is None:
         return np.ones(n)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight: could not be read as an array of numbers ({error})") from error
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
@@ -40,8 +43,54 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
             f"sample_weight: expected finite weights of at least 0, got {weights[i]} at ensemble {i}"
         )
     if not weights.any():
-        raise ValueError("sample_weight: all weights are 0")
+        raise ValueError("sample_weight: every weight is zero; give at least one ensemble a positive weight")
     return weights
+
+
+def check_min_weight(value: Any, n_components: int) -> float | None:
+    """Return the smallest weight of a component if it leaves room for all; None stays None."""
+    if value is None:
+        return None
+    weight = check_number("min_weight", value, 0, open_below=True)
+    if weight * n_components >= 1:
+        raise ValueError(
+            f"min_weight: {weight:g} is too large for {n_components} components; it must be below "
+            f"{1 / n_components:g}"
+        )
+    return weight
+
+
+def check_responsibilities(given: Any, n: int, n_components: int) -> np.ndarray:
+    """Return starting responsibilities, shape (n, K), each row with sum 1."""
+    try:
+        responsibilities = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"init_params: could not be read as an array of numbers ({error})") from error
+    if responsibilities.shape != (n, n_components):
+        raise ValueError(
+            f"init_params: responsibilities of shape {responsibilities.shape}, expected {(n, n_components)}"
+        )
+    bad = ~(np.isfinite(responsibilities) & (responsibilities >= 0)).all(axis=1)
+    bad |= ~(responsibilities.sum(axis=1) > 0)
+    if bad.any():
+        raise ValueError(
+            f"init_params: responsibilities of ensemble {int(np.argmax(bad))} are not all at "
+            "least 0 with a positive sum"
+        )
+    return responsibilities / responsibilities.sum(axis=1, keepdims=True)
+
+
+def check_dtype(dtype: Any) -> np.dtype | None:
+    """Return the precision asked for, if any."""
+    if dtype is None:
+        return None
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype: expected float32 or float64, got {repr(dtype) if found is None else found}")
+    return found
 
 
 def generator(random_state: Any) -> np.random.Generator:

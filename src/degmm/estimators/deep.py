@@ -1,24 +1,30 @@
 """Mixtures fitted by a network: DGMM on one member, DEGMM on whole ensembles."""
 
 import dataclasses
+import warnings
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.utils.validation import check_is_fitted
+from sklearn.exceptions import ConvergenceWarning
 
 from degmm import nets
-from degmm.estimators.base import BaseMixture
-from degmm.estimators.checks import check_integer, check_number, generator
+from degmm.estimators.checks import check_integer, check_min_weight, check_number, generator
+from degmm.estimators.derived import Mixture
 from degmm.inference.deep import encoder_inputs, respond
 from degmm.inference.deep_fit import DeepSettings, Snapshot, fit_deep
+from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
-from degmm.moments import Moments, moments_of
+from degmm.moments import Moments, Scaling, moments_of
+from degmm.nets import find_encoder
 from degmm.precision import precision_of
 
+LARGE_KL = 0.1
+"""KL(γ ‖ posterior), nats an ensemble, beyond which a user is warned."""
 
-class DEGMM(BaseMixture):
+
+class DEGMM(Mixture):
     """Deep exchangeable Gaussian mixture of whole ensembles.
 
     A network reads an ensemble and gives its cluster probabilities γ, in place of EM's E-step; the
@@ -31,8 +37,8 @@ class DEGMM(BaseMixture):
         Number of clusters K.
     covariance_type : {"full", "diag", "spherical", "tied"}
         Structure of the covariances W_k.
-    member_model : {"independent"}
-        How members depend on each other, given the cluster.
+    member_model : {"independent", "shared_centre"}
+        How members depend on each other, given the cluster; see :class:`EGMM`.
     encoder : {"moments", "mlp"}
         What the network reads: the moments of the members (any number of them, in any order), or
         the members laid end to end as in the original (their number fixed, their order seen).
@@ -57,6 +63,8 @@ class DEGMM(BaseMixture):
         Exact EM steps after training, which never lower the likelihood; 0 for none.
     reg_covar : float
         Smallest eigenvalue of a covariance, in units in which each variable has variance 1.
+    min_weight : float, optional
+        Smallest weight of a component; by default that of a tenth of one ensemble.
     snapshots : int
         At how many epochs, spread evenly on a log scale, to keep the parameters and labels in
         ``snapshots_``, for an animation.
@@ -78,8 +86,10 @@ class DEGMM(BaseMixture):
     log_likelihood_ : float
         Total log-likelihood of the training ensembles, in nats.
     history_ : dict
-        ``loss`` and ``log_likelihood`` (a member) and ``kl`` (an ensemble), by epoch.
-    result_, converged_, n_iter_, n_parameters_
+        ``loss`` (a member), ``log_likelihood`` (total) and ``kl`` (an ensemble), by epoch.
+    n_iter_, converged_ : int, bool
+        Epochs, and whether all of them stayed finite.
+    result_, n_parameters_ : Result, int
         As in :class:`EGMM`; ``n_parameters_`` counts the mixture's parameters, not the network's.
 
     Examples
@@ -110,6 +120,7 @@ class DEGMM(BaseMixture):
         init_params: str = "k-means++",
         polish: int = 10,
         reg_covar: float = 1e-6,
+        min_weight: float | None = None,
         snapshots: int = 0,
         progress: bool = False,
         dtype: Any = None,
@@ -129,6 +140,7 @@ class DEGMM(BaseMixture):
         self.init_params = init_params
         self.polish = polish
         self.reg_covar = reg_covar
+        self.min_weight = min_weight
         self.snapshots = snapshots
         self.progress = progress
         self.dtype = dtype
@@ -150,34 +162,43 @@ class DEGMM(BaseMixture):
         -------
         self
         """
-        family, settings = self._family(), self._settings()
+        settings = self._settings()
         rng = generator(self.random_state)
-        members = self._validated(X, reset=True)
-        moments, scaling = self._standardised(members, sample_weight)
-        self._precision, self._scaling = members.dtype, scaling
-        read = self._members_read(members)
-        inputs = encoder_inputs(moments, read)
+        data = self._training_data(X, sample_weight)
+        dtype = data.moments.mean.dtype
+        reader = find_encoder(settings.encoder)
+        read = self._members_read(data.members, data.scaling, dtype) if reader.needs_members else None
         fixed_members = None if read is None else read.shape[1]
-        sizes = nets.EncoderSizes(members.shape[2], self.n_components, fixed_members, tuple(self.hidden))
-        with precision_of(members.dtype):
-            fitted = fit_deep(family, moments, inputs, sizes, settings, rng)
+        D = data.moments.n_features
+        sizes = nets.EncoderSizes(D, self.n_components, fixed_members, tuple(self.hidden))
+        used = data.moments.weights > 0
+        inputs = encoder_inputs(data.weighted, None if read is None else read[used])
+        with precision_of(dtype):
+            fitted = fit_deep(data.family, data.weighted, inputs, sizes, settings, rng)
         self._network, self._sizes, self._order = fitted.network, sizes, fitted.order
-        self._prior = fitted.prior
-        self._keep(fitted.solution, moments, scaling)
+        self._prior, self._encoder = fitted.prior, settings.encoder
+        self._keep(fitted.solution, data)
         epochs = fitted.history
-        offset = scaling.log_jacobian
+        members = np.asarray(data.moments.weights, np.float64) @ data.moments.counts
+        offset = data.scaling.log_jacobian
         # Warm-up losses are cross-entropies, which know no units.
         objective_epochs = np.arange(len(epochs)) >= settings.warmup
         self.history_ = {
             "loss": epochs[:, 0] + np.where(objective_epochs, offset, 0),
-            "log_likelihood": epochs[:, 1] - offset,
+            "log_likelihood": (epochs[:, 1] - offset) * members * data.unit,
             "kl": epochs[:, 2],
         }
-        gamma = self._respond(moments, members)
-        posterior = self._evaluate(moments)[1]
+        gamma = self._respond(data.moments, read)
         self.labels_ = gamma.argmax(axis=1)
-        self.kl_ = _divergence(gamma, posterior, np.asarray(moments.weights))
+        self.kl_ = divergence(gamma, self._evaluate(data.moments)[1], np.asarray(data.moments.weights))
         self.snapshots_ = [self._in_data_units(s) for s in fitted.snapshots]
+        if self.kl_ > LARGE_KL:
+            warnings.warn(
+                f"{type(self).__name__}: the network's probabilities are {self.kl_:.2g} nats an ensemble "
+                "from the exact posterior; use posterior(X), or train for longer (max_epochs)",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "n K"]:
@@ -185,39 +206,37 @@ class DEGMM(BaseMixture):
 
         One forward pass; :meth:`posterior` gives the exact ones of the fitted parameters.
         """
-        check_is_fitted(self)
-        members = self._validated(X, reset=False)
-        moments = moments_of(members, np.ones(members.shape[0]), self._scaling)
-        return self._respond(moments, members)
+        members = self._validated(X)
+        moments = moments_of(members, np.ones(members.shape[0]), self._scaling, self._precision)
+        read = None
+        if self._sizes.n_members is not None:
+            if members.shape[1] != self._sizes.n_members:
+                raise ValueError(
+                    f"X: encoder={self._encoder!r} was trained on {self._sizes.n_members} members and X "
+                    f"has {members.shape[1]}; use encoder='moments', which takes any number"
+                )
+            read = self._members_read(members, self._scaling, self._precision)
+        return self._respond(moments, read)
 
-    def _respond(self, moments: Moments, members: np.ndarray) -> np.ndarray:
-        inputs = encoder_inputs(moments, self._members_read(members))
+    def _respond(self, moments: Moments, read: np.ndarray | None) -> np.ndarray:
+        inputs = encoder_inputs(moments, read)
         with precision_of(self._precision):
-            graph = nets.structure(self._encoder_name(), self._sizes)
+            graph = nets.structure(self._encoder, self._sizes)
             gamma = respond(graph, self._network, np.log(self._prior), inputs)
-        return np.asarray(gamma)[:, self._order]
+        return np.asarray(gamma)[: moments.n_samples, self._order]
 
-    def _encoder_name(self) -> str:
-        return getattr(self, "encoder", "moments")
-
-    def _members_read(self, members: np.ndarray) -> np.ndarray | None:
-        """Return the members in standard units if the encoder reads them."""
-        if not nets.find_encoder(self._encoder_name()).needs_members:
-            return None
-        name = self._encoder_name()
+    def _members_read(self, members: np.ndarray, scaling: Scaling, dtype: Any) -> np.ndarray:
+        """Return the members in standard units, for an encoder that reads them."""
         if np.isnan(members).any():
             raise ValueError(
-                f"X: encoder={name!r} needs every member and some are absent (NaN); use encoder='moments'"
+                f"X: encoder={getattr(self, 'encoder', None)!r} needs every member and some are absent "
+                "(NaN); use encoder='moments'"
             )
-        if members.shape[1] != self.n_members_:
-            raise ValueError(
-                f"X: encoder={name!r} was trained on {self.n_members_} members and X has "
-                f"{members.shape[1]}; use encoder='moments', which takes any number"
-            )
-        return ((members - self._scaling.centre) / self._scaling.scale).astype(self._precision)
+        return ((members - scaling.centre) / scaling.scale).astype(dtype)
 
     def _settings(self) -> DeepSettings:
-        nets.find_encoder(self._encoder_name())
+        encoder = getattr(self, "encoder", "moments")
+        find_encoder(encoder)
         if not isinstance(self.hidden, tuple | list) or not self.hidden:
             raise ValueError(f"hidden: expected a tuple of layer widths such as (32,), got {self.hidden!r}")
         for width in self.hidden:
@@ -237,10 +256,11 @@ class DEGMM(BaseMixture):
             tol=0.0,
             max_iter=max(SEARCH_ITERATIONS, check_integer("polish", self.polish, 0)),
             reg_covar=check_number("reg_covar", self.reg_covar, 0, open_below=True),
+            min_weight=check_min_weight(self.min_weight, self.n_components),
         )
         return DeepSettings(
             start=start,
-            encoder=self._encoder_name(),
+            encoder=encoder,
             objective=objective,
             penalty=penalty,
             max_epochs=max_epochs,
@@ -255,13 +275,15 @@ class DEGMM(BaseMixture):
         arrays, facts = super()._get_state()
         arrays |= nets.to_arrays(self._network, "network.")
         arrays |= {"prior": self._prior, "order": self._order}
-        return arrays, {**facts, "sizes": dataclasses.asdict(self._sizes), "kl": self.kl_}
+        more = {"sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "encoder": self._encoder}
+        return arrays, {**facts, **more}
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         super()._set_state(arrays, facts)
         sizes = facts["sizes"]
         self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
-        shapes = nets.template(self._encoder_name(), self._sizes)
+        self._encoder = facts["encoder"]
+        shapes = nets.template(self._encoder, self._sizes)
         self._network = nets.from_arrays(shapes, arrays, "network.")
         self._prior, self._order, self.kl_ = arrays["prior"], arrays["order"], float(facts["kl"])
         self.snapshots_ = []
@@ -298,6 +320,7 @@ class DGMM(DEGMM):
         init_params: str = "k-means++",
         polish: int = 10,
         reg_covar: float = 1e-6,
+        min_weight: float | None = None,
         snapshots: int = 0,
         progress: bool = False,
         dtype: Any = None,
@@ -316,19 +339,10 @@ class DGMM(DEGMM):
             init_params=init_params,
             polish=polish,
             reg_covar=reg_covar,
+            min_weight=min_weight,
             snapshots=snapshots,
             progress=progress,
             dtype=dtype,
             random_state=random_state,
         )
         del self.member_model, self.encoder  # one member leaves no choice of these
-
-
-def _divergence(
-    gamma: Float[np.ndarray, "n K"], posterior: Float[np.ndarray, "n K"], weights: Float[np.ndarray, "n"]
-) -> float:
-    """Return the weighted mean of KL(γ ‖ posterior)."""
-    tiny = np.finfo(np.float64).tiny
-    gamma, posterior = gamma.astype(np.float64), np.maximum(posterior.astype(np.float64), tiny)
-    terms = np.where(gamma > 0, gamma * (np.log(np.maximum(gamma, tiny)) - np.log(posterior)), 0.0)
-    return float(np.average(terms.sum(axis=1), weights=weights))

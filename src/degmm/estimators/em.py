@@ -3,23 +3,32 @@
 from typing import Any, Self
 
 import numpy as np
+from sklearn.base import clone
 
-from degmm.estimators.base import BaseMixture
-from degmm.estimators.checks import check_integer, check_number, generator
-from degmm.families.base import MixtureParameters
+from degmm.estimators.base import BaseMixture, TrainingData
+from degmm.estimators.checks import (
+    check_integer,
+    check_min_weight,
+    check_number,
+    check_responsibilities,
+    generator,
+)
+from degmm.estimators.derived import Mixture
+from degmm.families.base import MixtureParameters, in_units
+from degmm.inference.mixture import evaluate
 from degmm.inference.search import EMSettings, best_run, search_em
 from degmm.inference.solution import Solution, reorder
-from degmm.inference.starts import parameters_from_responsibilities
-from degmm.moments import Moments, Scaling
+from degmm.inference.starts import admitted, parameters_from_responsibilities
 from degmm.precision import precision_of
 
 
-class EGMM(BaseMixture):
+class EGMM(Mixture):
     """Exchangeable Gaussian mixture of whole ensembles, fitted by EM on their moments.
 
     Given its cluster k, an ensemble's members are independent draws from N(μ_k, W_k)
-    (Jouan, Cuzol, Monbet & Monnier 2023). The members are read once; an iteration costs the same
-    whatever their number.
+    (Jouan, Cuzol, Monbet & Monnier 2023), or from N(c_i, W_k) with a centre c_i ~ N(μ_k, B_k) that
+    they share (``member_model="shared_centre"``), which is what forecasts look like. The members are
+    read once; an iteration costs the same whatever their number.
 
     Parameters
     ----------
@@ -27,8 +36,9 @@ class EGMM(BaseMixture):
         Number of clusters K.
     covariance_type : {"full", "diag", "spherical", "tied"}
         Structure of the covariances W_k.
-    member_model : {"independent"}
-        How members depend on each other, given the cluster.
+    member_model : {"independent", "shared_centre"}
+        How members depend on each other, given the cluster: not at all, or by a centre that they
+        share, drawn from N(μ_k, B_k), about which they scatter with covariance W_k.
     n_init : int
         Number of starts. Each is run for a few iterations, the best few to convergence, and the
         best of these is kept, so that many starts are cheap.
@@ -41,6 +51,9 @@ class EGMM(BaseMixture):
         Largest number of M-steps.
     reg_covar : float
         Smallest eigenvalue of a covariance, in units in which each variable has variance 1.
+    min_weight : float, optional
+        Smallest weight of a component; by default that of a tenth of one ensemble. A component that
+        loses all its ensembles stays at it, with its last mean and covariance, and ``result_`` says so.
     dtype : {float32, float64}, optional
         Precision; by default that of X.
     random_state : int, Generator or None
@@ -53,13 +66,13 @@ class EGMM(BaseMixture):
     weights_, means_ : ndarray, shapes (K,), (K, D)
         π_k and μ_k.
     within_covariances_, between_covariances_, covariances_ : ndarray, shape (K, D, D)
-        W_k, B_k (0 for independent members) and their sum.
+        W_k, B_k (0 for independent members) and their sum, the covariance of a single member.
     log_likelihood_ : float
         Total log-likelihood of the training ensembles, in nats.
     n_iter_, converged_, result_ : int, bool, Result
-        How the fit went; ``result_.value`` is a message.
+        How the last run of EM went, the one that was kept; ``result_.value`` is a message.
     history_ : dict
-        ``log_likelihood`` before the first M-step and after each.
+        ``log_likelihood`` of that run, before its first M-step and after each.
     n_parameters_ : int
         Number of free parameters.
 
@@ -83,6 +96,7 @@ class EGMM(BaseMixture):
         tol: float = 1e-5,
         max_iter: int = 1000,
         reg_covar: float = 1e-6,
+        min_weight: float | None = None,
         dtype: Any = None,
         random_state: Any = None,
     ) -> None:
@@ -94,6 +108,7 @@ class EGMM(BaseMixture):
         self.tol = tol
         self.max_iter = max_iter
         self.reg_covar = reg_covar
+        self.min_weight = min_weight
         self.dtype = dtype
         self.random_state = random_state
 
@@ -113,19 +128,17 @@ class EGMM(BaseMixture):
         -------
         self
         """
-        family = self._family()
         settings = self._settings()
         rng = generator(self.random_state)
-        members = self._validated(X, reset=True)
-        moments, scaling = self._standardised(members, sample_weight)
-        with precision_of(members.dtype):
-            start = self._given_start(moments, scaling, settings)
+        data = self._training_data(X, sample_weight)
+        with precision_of(data.moments.mean.dtype):
+            start = self._given_start(data, settings)
             if start is None:
-                solution = search_em(family, moments, settings, rng)
+                solution = search_em(data.family, data.weighted, settings, rng)
             else:
-                solution = best_run(family, start, moments, settings)
-        self._keep(_by_weight(solution), moments, scaling)
-        self.labels_ = self._evaluate(moments)[1].argmax(axis=1)
+                solution = best_run(data.family, start, data.weighted, settings)
+        self._keep(_by_weight(solution), data)
+        self.labels_ = self._evaluate(data.moments)[1].argmax(axis=1)
         return self
 
     def _settings(self) -> EMSettings:
@@ -137,17 +150,16 @@ class EGMM(BaseMixture):
             tol=check_number("tol", self.tol, 0),
             max_iter=check_integer("max_iter", self.max_iter, 1),
             reg_covar=check_number("reg_covar", self.reg_covar, 0, open_below=True),
+            min_weight=check_min_weight(self.min_weight, self.n_components),
         )
 
-    def _given_start(
-        self, moments: Moments, scaling: Scaling, settings: EMSettings
-    ) -> MixtureParameters | None:
+    def _given_start(self, data: TrainingData, settings: EMSettings) -> MixtureParameters | None:
         """Return the start that the user gave, with a first axis of length 1, if one was given."""
         given = self.init_params
         if isinstance(given, str):
             return None
-        dtype = moments.mean.dtype
-        K, D = self.n_components, moments.n_features
+        K, D = self.n_components, data.moments.n_features
+        limits = settings.limits(data.weighted)
         if isinstance(given, BaseMixture):
             if not hasattr(given, "_parameters"):
                 raise ValueError("init_params: the model given as a start is not fitted")
@@ -156,23 +168,22 @@ class EGMM(BaseMixture):
                     f"init_params: the model given as a start has means of shape {given.means_.shape}, "
                     f"expected {(K, D)}"
                 )
-            return _in_units(given, scaling, dtype)
-        responsibilities = np.asarray(given, dtype=dtype)
-        if responsibilities.shape != (moments.n_samples, K):
-            raise ValueError(
-                f"init_params: responsibilities of shape {responsibilities.shape}, "
-                f"expected {(moments.n_samples, K)}"
-            )
-        bad = ~(np.isfinite(responsibilities) & (responsibilities >= 0)).all(axis=1)
-        bad |= ~(responsibilities.sum(axis=1) > 0)
-        if bad.any():
-            raise ValueError(
-                f"init_params: responsibilities of ensemble {int(np.argmax(bad))} are not all at "
-                "least 0 with a positive sum"
-            )
-        responsibilities = responsibilities / responsibilities.sum(axis=1, keepdims=True)
-        limits = settings.limits(moments)
-        return parameters_from_responsibilities(self._family(), responsibilities.T, moments, limits)
+            parameters = in_units(given._parameters, given._scaling, data.scaling)
+            parameters = MixtureParameters(*(p.astype(data.moments.mean.dtype) for p in parameters))
+            if given._density == self._family():
+                return admitted(parameters, limits)
+            # Another family's parameters are no start of this one; the clusters that they find are.
+            responsibilities = evaluate(given._density, parameters, data.weighted)[1]
+        else:
+            responsibilities = check_responsibilities(given, data.moments.n_samples, K)
+            responsibilities = responsibilities[data.moments.weights > 0].T
+        responsibilities = responsibilities.astype(data.moments.mean.dtype)
+        return parameters_from_responsibilities(data.family, responsibilities, data.weighted, limits)
+
+    def __sklearn_clone__(self) -> Self:
+        # scikit-learn would clone a fitted model given as a start, and so take its fit away.
+        parameters = {name: clone(value, safe=False) for name, value in self.get_params(deep=False).items()}
+        return type(self)(**{**parameters, "init_params": self.init_params})
 
 
 class GMM(EGMM):
@@ -200,6 +211,7 @@ class GMM(EGMM):
         tol: float = 1e-5,
         max_iter: int = 1000,
         reg_covar: float = 1e-6,
+        min_weight: float | None = None,
         dtype: Any = None,
         random_state: Any = None,
     ) -> None:
@@ -211,6 +223,7 @@ class GMM(EGMM):
             tol=tol,
             max_iter=max_iter,
             reg_covar=reg_covar,
+            min_weight=min_weight,
             dtype=dtype,
             random_state=random_state,
         )
@@ -220,13 +233,3 @@ class GMM(EGMM):
 def _by_weight(solution: Solution) -> Solution:
     order = np.argsort(-np.asarray(solution.parameters.weights), kind="stable")
     return solution._replace(parameters=reorder(solution.parameters, order))
-
-
-def _in_units(model: BaseMixture, scaling: Scaling, dtype: Any) -> MixtureParameters:
-    """Return a fitted model's parameters in other standard units, with a first axis of length 1."""
-    old, parameters = model._scaling, model._parameters
-    ratio = old.scale / scaling.scale
-    squares = np.outer(ratio, ratio)
-    means = np.asarray(parameters.means, np.float64) * ratio + (old.centre - scaling.centre) / scaling.scale
-    parts = (parameters.weights, means, parameters.within * squares, parameters.between * squares)
-    return MixtureParameters(*(np.asarray(part, dtype)[None] for part in parts))

@@ -1,27 +1,38 @@
 """Component families: what an exchangeable component is. One file a family, one line here each."""
 
+from collections.abc import Callable
+
+import numpy as np
+
+from degmm.choices import find
 from degmm.families.base import Family, MixtureParameters, Statistics
 from degmm.families.covariance import STRUCTURES, CovarianceStructure
 from degmm.families.independent import Independent
+from degmm.families.varying_counts import shared_centre
 
-FAMILIES: dict[str, type[Family]] = {"independent": Independent}
+FAMILIES: dict[str, Callable[[CovarianceStructure, np.ndarray | None], Family]] = {
+    "independent": lambda covariance, counts: Independent(covariance),
+    "shared_centre": shared_centre,
+}
 
 
-def make_family(member_model: str, covariance_type: str) -> Family:
-    """Return the family by its names.
+def make_family(member_model: str, covariance_type: str, counts: np.ndarray | None = None) -> Family:
+    """Return the family by its names, with the M-step for these numbers of members.
+
+    Parameters
+    ----------
+    member_model, covariance_type : str
+        Names in ``FAMILIES`` and ``STRUCTURES``.
+    counts : ndarray, shape (n,), optional
+        Numbers of members of the ensembles to fit; not needed for densities, which are the same.
 
     Raises
     ------
     ValueError
         If a name is unknown.
     """
-    for name, value, known in (
-        ("member_model", member_model, FAMILIES),
-        ("covariance_type", covariance_type, STRUCTURES),
-    ):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}; got {value!r}")
-    return FAMILIES[member_model](STRUCTURES[covariance_type])
+    family = find("member_model", member_model, FAMILIES)
+    return family(find("covariance_type", covariance_type, STRUCTURES), counts)
 
 
 __all__ = [

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.covariance import CovarianceStructure
-from degmm.moments import Moments
+from degmm.moments import Moments, Scaling
 
 Statistics = Any
 """Sums over ensembles that an M-step needs: a pytree of arrays, additive over sets of ensembles."""
@@ -25,6 +25,15 @@ class MixtureParameters(NamedTuple):
     """W_k, the covariance of the members within an ensemble"""
     between: Float[Array, "K D D"]
     """B_k, the covariance of the ensembles' centres"""
+
+
+def in_units(parameters: MixtureParameters, old: Scaling, new: Scaling) -> MixtureParameters:
+    """Return parameters in other units of the data, in float64."""
+    weights, means, within, between = (np.asarray(part, np.float64) for part in parameters)
+    ratio = old.scale / new.scale
+    squares = np.outer(ratio, ratio)
+    means = means * ratio + (old.centre - new.centre) / new.scale
+    return MixtureParameters(weights, means, within * squares, between * squares)
 
 
 class Limits(NamedTuple):
@@ -60,6 +69,12 @@ class Family(Protocol):
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return the number of free parameters."""
+        ...
+
+    def next_member(
+        self, parameters: MixtureParameters, moments: Moments
+    ) -> tuple[Float[np.ndarray, "n K D"], Float[np.ndarray, "n K D D"]]:
+        """Return mean and covariance of one more member, given the cluster and the members seen."""
         ...
 
     def draw(

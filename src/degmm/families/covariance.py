@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from degmm.arrays import Array
 
@@ -29,6 +29,53 @@ def _tied(W: Float[Array, "K D D"], mass: Float[Array, "K"]) -> Float[Array, "K 
     return jnp.broadcast_to(pooled, W.shape)
 
 
+def _solve(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
+    """Return yu uu⁻¹ with uu scaled to a unit diagonal; directions without any u get 0."""
+    diagonal = jnp.diagonal(uu, axis1=1, axis2=2)
+    scale = jnp.where(diagonal > 0, lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 0)
+    unit = uu * scale[:, :, None] * scale[:, None, :] + jnp.where(scale > 0, 0, 1)[:, :, None] * jnp.eye(
+        uu.shape[-1], dtype=uu.dtype
+    )
+    right = jnp.swapaxes(yu * scale[:, None, :], 1, 2)
+    return jnp.swapaxes(jnp.linalg.solve(unit, right), 1, 2) * scale[:, None, :]
+
+
+def _ratio(above: Float[Array, "..."], below: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0)
+
+
+def _solve_diag(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
+    eye = jnp.eye(uu.shape[-1], dtype=uu.dtype)
+    return _ratio(yu, uu * eye + (1 - eye)) * eye
+
+
+def _solve_spherical(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
+    slope = _ratio(jnp.trace(yu, axis1=1, axis2=2), jnp.trace(uu, axis1=1, axis2=2))
+    return slope[:, None, None] * jnp.eye(uu.shape[-1], dtype=uu.dtype)
+
+
+def _solve_tied(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
+    pooled = _solve(yu.sum(axis=0, keepdims=True), uu.sum(axis=0, keepdims=True))
+    return jnp.broadcast_to(pooled, uu.shape)
+
+
+# Named, not lambdas: a fitted model can be pickled.
+def _count_full(K: int, D: int) -> int:
+    return K * D * (D + 1) // 2
+
+
+def _count_diag(K: int, D: int) -> int:
+    return K * D
+
+
+def _count_spherical(K: int, D: int) -> int:
+    return K
+
+
+def _count_tied(K: int, D: int) -> int:
+    return D * (D + 1) // 2
+
+
 @dataclass(frozen=True)
 class CovarianceStructure:
     """A constraint on the K covariance matrices of a mixture."""
@@ -36,6 +83,8 @@ class CovarianceStructure:
     name: str
     project: Callable[[Float[Array, "K D D"], Float[Array, "K"]], Float[Array, "K D D"]]
     """Maximum-likelihood covariances under the constraint, from unconstrained ones and their masses"""
+    regress: Callable[[Float[Array, "K D D"], Float[Array, "K D D"]], Float[Array, "K D D"]]
+    """Least-squares slopes A of y on u that keep A B Aᵀ in the structure, from Σ y uᵀ and Σ u uᵀ"""
     n_parameters: Callable[[int, int], int]
     """Free entries, from K and D"""
     common_scale: bool = False
@@ -45,52 +94,63 @@ class CovarianceStructure:
 STRUCTURES = {
     structure.name: structure
     for structure in (
-        CovarianceStructure("full", _full, lambda K, D: K * D * (D + 1) // 2),
-        CovarianceStructure("diag", _diag, lambda K, D: K * D),
-        CovarianceStructure("spherical", _spherical, lambda K, D: K, common_scale=True),
-        CovarianceStructure("tied", _tied, lambda K, D: D * (D + 1) // 2),
+        CovarianceStructure("full", _full, _solve, _count_full),
+        CovarianceStructure("diag", _diag, _solve_diag, _count_diag),
+        CovarianceStructure("spherical", _spherical, _solve_spherical, _count_spherical, common_scale=True),
+        CovarianceStructure("tied", _tied, _solve_tied, _count_tied),
     )
 }
+
+
+def symmetric_eigen(
+    C: Float[Array, "K D D"],
+) -> tuple[Float[Array, "K D"], Float[Array, "K D D"]]:
+    """Return eigenvalues and eigenvectors (columns), in no particular order.
+
+    Up to D = 2 in closed form, which runs of EM side by side compute together. A diagonal matrix
+    gets coordinate axes, exactly.
+    """
+    D = C.shape[-1]
+    if D == 1:
+        return C[:, :, 0], jnp.ones_like(C)
+    if D > 2:
+        return jnp.linalg.eigh(C)
+    a, b, c = C[:, 0, 0], C[:, 1, 0], C[:, 1, 1]
+    angle = jnp.where(b == 0, 0, 0.5 * jnp.arctan2(2 * b, a - c))
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    vectors = jnp.stack([jnp.stack([cosine, -sine], -1), jnp.stack([sine, cosine], -1)], -2)
+    middle = (a + c) / 2
+    half = jnp.where(b == 0, (a - c) / 2, jnp.hypot((a - c) / 2, b))
+    return jnp.stack([middle + half, middle - half], -1), vectors
+
+
+def compose(vectors: Float[Array, "K D D"], values: Float[Array, "K D"]) -> Float[Array, "K D D"]:
+    """Return V diag(values) Vᵀ."""
+    return jnp.einsum("kde,ke,kfe->kdf", vectors, values, vectors)
 
 
 def floor_eigenvalues(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Float[Array, "K D D"]:
     """Raise the eigenvalues of W that are below ``floor`` to it; other matrices are returned as they are.
 
     The floored matrix maximises the likelihood among covariances with no smaller eigenvalue, so EM
-    stays monotone. No gradient flows through the correction: the derivative of an
-    eigendecomposition is infinite at equal eigenvalues.
+    stays monotone. A floor too low for a factorisation in this precision is raised to one that is
+    not. No gradient flows through the correction: the derivative of an eigendecomposition is
+    infinite at equal eigenvalues.
     """
     fixed = lax.stop_gradient(W)
-    D = W.shape[-1]
-    if D == 1:
-        corrected = jnp.maximum(fixed, floor)
-    elif D == 2:
-        corrected = _floor_2x2(fixed, floor)
-    else:
-        values, vectors = jnp.linalg.eigh(fixed)
-        rebuilt = jnp.einsum("kde,ke,kfe->kdf", vectors, jnp.maximum(values, floor), vectors)
-        corrected = jnp.where((values[:, 0] < floor)[:, None, None], rebuilt, fixed)
-    return W + (corrected - fixed)
+    values, vectors = symmetric_eigen(fixed)
+    least = jnp.maximum(floor, lowest_sound(values))[:, None]
+    rebuilt = compose(vectors, jnp.maximum(values, least))
+    low = (values < least).any(axis=1)[:, None, None]
+    return W + jnp.where(low, rebuilt - fixed, 0)
 
 
-def _floor_2x2(W: Float[Array, "K 2 2"], floor: Float[Array, ""]) -> Float[Array, "K 2 2"]:
-    """Do the same in closed form: W = λ₁P + λ₂(I − P), with P the projection on the first eigenvector."""
-    a, b, c = W[:, 0, 0], W[:, 1, 0], W[:, 1, 1]
-    middle, half = (a + c) / 2, jnp.hypot((a - c) / 2, b)
-    large, small = middle + half, middle - half
-    gap = jnp.where(half > 0, large - small, 1)
-    identity = jnp.eye(2, dtype=W.dtype)
-    projection = jnp.where(
-        (half > 0)[:, None, None], (W - small[:, None, None] * identity) / gap[:, None, None], 0
-    )
-    rebuilt = jnp.maximum(small, floor)[:, None, None] * (identity - projection) + (
-        jnp.maximum(large, floor)[:, None, None] * projection
-    )
-    equal = jnp.maximum(middle, floor)[:, None, None] * identity
-    rebuilt = jnp.where((half > 0)[:, None, None], rebuilt, equal)
-    return jnp.where((small < floor)[:, None, None], rebuilt, W)
+def lowest_sound(values: Float[Array, "... D"]) -> Float[Array, "..."]:
+    """Return the smallest eigenvalue that rounding leaves meaningful beside the largest of ``values``."""
+    return 4 * values.shape[-1] * jnp.finfo(values.dtype).eps * values.max(axis=-1)
 
 
-def smallest_eigenvalues(W: Float[np.ndarray, "... D D"]) -> Float[np.ndarray, "..."]:
-    """Return the smallest eigenvalue of each matrix."""
-    return np.linalg.eigvalsh(W)[..., 0]
+def at_floor(W: Float[np.ndarray, "... D D"], floor: float) -> Bool[np.ndarray, "..."]:
+    """Return whether each matrix has an eigenvalue at the floor of :func:`floor_eigenvalues`."""
+    values = np.linalg.eigvalsh(W)
+    return values[..., 0] <= 1.01 * np.maximum(floor, np.asarray(lowest_sound(values)))

@@ -21,11 +21,19 @@ def inverse_factor(W: Float[Array, "K D D"]) -> tuple[Float[Array, "K D D"], Flo
     return solve_triangular(L, identity, lower=True), log_determinant
 
 
-def squared_distance(F: Float[Array, "K D D"], d: Float[Array, "K D n"]) -> Float[Array, "K n"]:
-    """Return |F_k d_ki|², the squared Mahalanobis length of each deviation."""
+def transform(F: Float[Array, "K D D"], d: Float[Array, "K D n"]) -> Float[Array, "K D n"]:
+    """Return F_k d_ki."""
     D = d.shape[1]
     if D > UNROLLED_FEATURES:
-        return (jnp.einsum("kde,ken->kdn", F, d) ** 2).sum(axis=1)
+        return jnp.einsum("kde,ken->kdn", F, d)
+    return jnp.stack([sum(F[:, i, j, None] * d[:, j] for j in range(D)) for i in range(D)], axis=1)
+
+
+def squared_distance(F: Float[Array, "K D D"], d: Float[Array, "K D n"]) -> Float[Array, "K n"]:
+    """Return |F_k d_ki|², the squared Mahalanobis length of each deviation, for lower triangular F."""
+    D = d.shape[1]
+    if D > UNROLLED_FEATURES:
+        return (transform(F, d) ** 2).sum(axis=1)
     rows = [sum(F[:, i, j, None] * d[:, j] for j in range(i + 1)) for i in range(D)]
     return jnp.stack([row * row for row in rows]).sum(axis=0)
 
@@ -52,16 +60,32 @@ def weighted_scatter_sum(
     mass: Float[Array, "K n"],
     d: Float[Array, "K D n"],
 ) -> Float[Array, "K P"]:
-    """Return Σ_i weight_ki S_i + mass_ki d_ki d_kiᵀ, packed."""
+    """Return Σ_i weight_ki S_i + mass_ki d_ki d_kiᵀ, packed; up to a few variables in one pass."""
     D = d.shape[1]
     rows, columns = triangle(D)
     if D > UNROLLED_FEATURES:
-        outer = jnp.einsum("kdn,ken->kde", mass[:, None, :] * d, d)
-        return weight @ scatter.T + outer[:, rows, columns]
+        return weighted_scatter(weight, scatter) + weighted_outer(mass, d)
     terms = [
         (weight * scatter[p] + mass * d[:, r] * d[:, c]).sum(axis=1)
         for p, (r, c) in enumerate(zip(rows, columns, strict=True))
     ]
+    return jnp.stack(terms, axis=1)
+
+
+def weighted_scatter(weight: Float[Array, "K n"], scatter: Float[Array, "P n"]) -> Float[Array, "K P"]:
+    """Return Σ_i weight_ki S_i, packed."""
+    if scatter.shape[0] > UNROLLED_FEATURES * (UNROLLED_FEATURES + 1) // 2:
+        return weight @ scatter.T
+    return jnp.stack([(weight * row).sum(axis=1) for row in scatter], axis=1)
+
+
+def weighted_outer(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float[Array, "K P"]:
+    """Return Σ_i mass_ki d_ki d_kiᵀ, packed."""
+    D = d.shape[1]
+    rows, columns = triangle(D)
+    if D > UNROLLED_FEATURES:
+        return jnp.einsum("kdn,ken->kde", mass[:, None, :] * d, d)[:, rows, columns]
+    terms = [(mass * d[:, r] * d[:, c]).sum(axis=1) for r, c in zip(rows, columns, strict=True)]
     return jnp.stack(terms, axis=1)
 
 

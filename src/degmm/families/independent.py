@@ -93,6 +93,16 @@ class Independent(Family):
         K, D = n_components, n_features
         return K - 1 + K * D + self.covariance.n_parameters(K, D)
 
+    def next_member(
+        self, parameters: MixtureParameters, moments: Moments
+    ) -> tuple[Float[np.ndarray, "n K D"], Float[np.ndarray, "n K D D"]]:
+        """Return μ_k and W_k: given the cluster, the members seen say nothing more."""
+        shape = (moments.n_samples, *parameters.means.shape)
+        return (
+            np.broadcast_to(parameters.means, shape),
+            np.broadcast_to(parameters.within, (*shape, shape[-1])),
+        )
+
     def draw(
         self, parameters: MixtureParameters, labels: np.ndarray, n_members: int, rng: np.random.Generator
     ) -> np.ndarray:

@@ -17,7 +17,7 @@ from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.inference.mixture import log_joint
 from degmm.inference.objectives import Objective
-from degmm.moments import Moments
+from degmm.moments import Moments, bucket, padded
 from degmm.nets import EncoderInputs
 
 ADAM = optax.scale_by_adam()
@@ -60,7 +60,11 @@ def initial_state(network: Any, parameters: MixtureParameters, max_epochs: int) 
 
 
 def encoder_inputs(moments: Moments, members: np.ndarray | None) -> EncoderInputs:
-    """Lay moments out as encoders read them, ensembles first."""
+    """Lay moments out as encoders read them, ensembles first, filled up to one of a few numbers."""
+    n = moments.n_samples
+    moments = padded(moments, bucket(n))
+    if members is not None:
+        members = np.pad(members, [(0, bucket(n) - n), (0, 0), (0, 0)])
     variance = moments.scatter / moments.counts
     return EncoderInputs(
         np.asarray(moments.counts),

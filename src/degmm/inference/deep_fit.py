@@ -9,6 +9,7 @@ import numpy as np
 
 from degmm import nets
 from degmm.families.base import Family, MixtureParameters
+from degmm.families.covariance import at_floor
 from degmm.inference.deep import (
     DeepState,
     Schedule,
@@ -20,9 +21,9 @@ from degmm.inference.deep import (
 from degmm.inference.mixture import evaluate, into_blocks
 from degmm.inference.objectives import Objective
 from degmm.inference.progress import TrainingProgress
-from degmm.inference.search import SIDE_BY_SIDE, EMSettings, at_floor, best_run, short_runs
+from degmm.inference.search import SIDE_BY_SIDE, EMSettings, best_run, short_runs
 from degmm.inference.solution import Result, Solution, reorder
-from degmm.moments import Moments
+from degmm.moments import Moments, bucket, padded
 from degmm.nets import EncoderInputs, EncoderSizes
 
 PROGRESS_REPORTS = 20
@@ -79,7 +80,7 @@ def fit_deep(
     rng: np.random.Generator,
 ) -> DeepFit:
     """Train a network on all ensembles, then polish its parameters by exact EM steps."""
-    dtype = moments.mean.dtype
+    n, dtype = moments.n_samples, moments.mean.dtype
     start = short_runs(family, moments, settings.start, rng)
     start = jax.tree.map(lambda part: part[0], start)
     target = evaluate(family, start, moments)[1]
@@ -92,6 +93,8 @@ def fit_deep(
         jnp.asarray(settings.penalty, dtype),
     )
     limits = settings.start.limits(moments)
+    whole = padded(moments, bucket(n))
+    target = np.pad(target, [(0, 0), (0, bucket(n) - n)])
 
     def advance(state: DeepState, stop: int) -> DeepState:
         return train(
@@ -100,7 +103,7 @@ def fit_deep(
             settings.objective,
             state,
             inputs,
-            moments,
+            whole,
             target,
             limits,
             schedule,
@@ -116,7 +119,7 @@ def fit_deep(
             if epoch in stops["progress"]:
                 progress.report(epoch, np.asarray(state.history[max(epoch - 1, 0)]))
             if epoch in stops["snapshots"]:
-                snapshots.append(_snapshot(graph, state, inputs))
+                snapshots.append(_snapshot(graph, state, inputs, n))
 
         every = sorted(stops["progress"] | stops["snapshots"])
         state = train_with_reports(advance, state, settings.max_epochs, every, on_stop)
@@ -144,7 +147,7 @@ def _stops(settings: DeepSettings) -> dict[str, set[int]]:
     }
 
 
-def _snapshot(graph: Any, state: DeepState, inputs: EncoderInputs) -> Snapshot:
+def _snapshot(graph: Any, state: DeepState, inputs: EncoderInputs, n: int) -> Snapshot:
     parameters = MixtureParameters(*map(np.asarray, state.parameters))
     gamma = respond(graph, state.network, jnp.log(state.parameters.weights), inputs)
     return Snapshot(
@@ -152,7 +155,7 @@ def _snapshot(graph: Any, state: DeepState, inputs: EncoderInputs) -> Snapshot:
         parameters.weights,
         parameters.means.astype(np.float64),
         (parameters.within + parameters.between).astype(np.float64),
-        np.asarray(gamma).argmax(axis=1),
+        np.asarray(gamma)[:n].argmax(axis=1),
     )
 
 
@@ -180,8 +183,8 @@ def _polished(
         solution = best_run(family, start, moments, settings.start, max_iter=settings.polish)
     else:
         value = float(weights @ np.asarray(evaluate(family, trained, moments)[0], np.float64))
-        solution = Solution(trained, value, 0, history[:, 1], Result.COMPLETED)
+        solution = Solution(trained, value, 0, history[:, 1], Result.COMPLETED, False)
     finite = np.isfinite(history).all() and np.isfinite(solution.log_likelihood)
-    floored = at_floor(solution.parameters, settings.start.reg_covar)
+    floored = at_floor(solution.parameters.within, settings.start.reg_covar).any()
     result = Result.NON_FINITE if not finite else Result.AT_FLOOR if floored else Result.COMPLETED
-    return solution._replace(result=result, n_iter=settings.max_epochs)
+    return solution._replace(result=result, n_iter=settings.max_epochs, converged=bool(finite))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters, Statistics
-from degmm.moments import Moments
+from degmm.moments import Moments, bucket, padded
 
 BLOCK_VALUES = 2**18
 """A pass works on blocks of n·K·D numbers of about this many, which stay in a processor's cache."""
@@ -31,12 +31,30 @@ def e_step(joint: Float[Array, "K n"]) -> tuple[Float[Array, "n"], Float[Array, 
     return top + jnp.log(total), exponentials / total
 
 
-@partial(jax.jit, static_argnums=0)
 def evaluate(
     family: Family, parameters: MixtureParameters, moments: Moments
-) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "K n"]]:
     """Return each ensemble's log density and exact responsibilities, in standard units."""
+    n = moments.n_samples
+    log_density, responsibilities = _evaluate(family, parameters, padded(moments, bucket(n)))
+    return np.asarray(log_density)[:n], np.asarray(responsibilities)[:, :n]
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(
+    family: Family, parameters: MixtureParameters, moments: Moments
+) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
     return e_step(log_joint(family, parameters, moments))
+
+
+def divergence(
+    gamma: Float[np.ndarray, "n K"], posterior: Float[np.ndarray, "n K"], weights: Float[np.ndarray, "n"]
+) -> float:
+    """Return the weighted mean of KL(γ ‖ posterior), in nats an ensemble."""
+    tiny = np.finfo(np.float64).tiny
+    gamma, posterior = gamma.astype(np.float64), np.maximum(posterior.astype(np.float64), tiny)
+    terms = np.where(gamma > 0, gamma * (np.log(np.maximum(gamma, tiny)) - np.log(posterior)), 0.0)
+    return float(np.average(terms.sum(axis=1), weights=weights))
 
 
 def m_step_from(
@@ -50,9 +68,7 @@ def m_step_from(
     K, D = responsibilities.shape[0], moments.n_features
     dtype = moments.mean.dtype
     identity = jnp.broadcast_to(jnp.eye(D, dtype=dtype), (K, D, D))
-    parameters = MixtureParameters(
-        jnp.full(K, 1 / K, dtype), jnp.zeros((K, D), dtype), identity, jnp.zeros_like(identity)
-    )
+    parameters = MixtureParameters(jnp.full(K, 1 / K, dtype), jnp.zeros((K, D), dtype), identity, identity)
     for _ in range(2):
         statistics = family.statistics(parameters, moments, responsibilities)
         parameters = family.m_step(statistics, parameters, limits)
@@ -80,13 +96,14 @@ def full_pass(
 
 
 def into_blocks(moments: Moments, n_components: int) -> Moments:
-    """Lay moments out as blocks along a new first axis; the last one is filled with weight 0."""
+    """Lay moments out as blocks along a new first axis, filled up with ensembles of weight 0."""
     n, D = moments.n_samples, moments.n_features
     low, high = BLOCK_RANGE
     size = int(np.clip(2 ** int(np.log2(BLOCK_VALUES / (n_components * D) + 1)), low, high))
     if n <= size:
-        return Moments(*(np.asarray(part)[None] for part in moments))
-    count = -(-n // size)
+        size, count = bucket(n), 1
+    else:
+        count = bucket(-(-n // size))
 
     def lay_out(part: np.ndarray, fill: float) -> np.ndarray:
         out = np.full((count, *part.shape[:-1], size), fill, part.dtype)
@@ -97,9 +114,7 @@ def into_blocks(moments: Moments, n_components: int) -> Moments:
             out[whole, ..., : n - whole * size] = part[..., whole * size :]
         return out
 
+    counts, mean, scatter, weights = map(np.asarray, moments)
     return Moments(
-        lay_out(np.asarray(moments.counts), 1.0),
-        lay_out(np.asarray(moments.mean), 0.0),
-        lay_out(np.asarray(moments.scatter), 0.0),
-        lay_out(np.asarray(moments.weights), 0.0),
+        lay_out(counts, counts[0]), lay_out(mean, 0.0), lay_out(scatter, 0.0), lay_out(weights, 0.0)
     )

@@ -8,6 +8,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Float
 
 from degmm.arrays import Array
+from degmm.choices import find
 
 
 def _likelihood(joint: Float[Array, "K n"], log_responsibilities: Float[Array, "K n"]) -> Float[Array, "n"]:
@@ -46,6 +47,4 @@ def find_objective(name: str) -> Objective:
     ValueError
         If there is none.
     """
-    if name not in OBJECTIVES:
-        raise ValueError(f"objective: expected one of {', '.join(map(repr, OBJECTIVES))}; got {name!r}")
-    return OBJECTIVES[name]
+    return find("objective", name, OBJECTIVES)

@@ -1,4 +1,4 @@
-"""The search for the best optimum: many short runs of EM, the best few continued, the best one kept."""
+"""The search for the best optimum: many short runs of EM, the best continued, and moves away from it."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from degmm.choices import find
 from degmm.families.base import Family, Limits, MixtureParameters
-from degmm.families.covariance import smallest_eigenvalues
+from degmm.families.covariance import at_floor
 from degmm.inference.em import CONVERGED, NON_FINITE, EMState, run_em
-from degmm.inference.mixture import into_blocks
+from degmm.inference.mixture import evaluate, into_blocks
+from degmm.inference.moves import split_and_merge
 from degmm.inference.solution import Result, Solution
 from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
 from degmm.moments import Moments
@@ -23,6 +25,12 @@ SEARCH_SAMPLE = 8192
 """Starts are compared on at most this many ensembles."""
 SEARCH_ITERATIONS = 300
 """M-steps at most of a run that is continued on a sample only."""
+MOVE_ITERATIONS = 40
+"""M-steps at most after a split and a merge, before it is kept or dropped."""
+MOVE_ROUNDS = 8
+"""Most splits and merges that are kept."""
+LONGEST_HISTORY = 2**16
+"""Iterations beyond this many leave no trace in the history."""
 
 
 @dataclass(frozen=True)
@@ -35,43 +43,39 @@ class EMSettings:
     tol: float
     max_iter: int
     reg_covar: float
+    min_weight: float | None = None
+    """Smallest weight of a component; None for a tenth of one ensemble's"""
 
     @classmethod
     def checked(cls, *, method: str, **settings: Any) -> Self:
-        """Return settings if there is a way to start named ``method``.
-
-        Raises
-        ------
-        ValueError
-            If there is none.
-        """
-        if method not in START_METHODS:
-            raise ValueError(
-                f"init_params: expected one of {', '.join(map(repr, START_METHODS))}; got {method!r}"
-            )
+        """Return settings if there is a way to start named ``method``, and raise ValueError if not."""
+        find("init_params", method, START_METHODS)
         return cls(method=method, **settings)
 
     def limits(self, moments: Moments) -> Limits:
-        """Return the bounds of the M-step; a component may be as small as one ensemble."""
+        """Return the bounds of the M-step; by default a component may be as small as one ensemble."""
         dtype = moments.mean.dtype
-        smallest = 1 / max(moments.n_samples, self.n_components) / 10
+        total = max(float(np.sum(moments.weights, dtype=np.float64)), moments.n_samples, self.n_components)
+        smallest = 0.1 / total if self.min_weight is None else self.min_weight
         return Limits(np.asarray(self.reg_covar, dtype), np.asarray(smallest, dtype))
 
 
 def search_em(family: Family, moments: Moments, settings: EMSettings, rng: np.random.Generator) -> Solution:
     """Fit by EM from ``settings.n_init`` starts.
 
-    Every start is run for a few M-steps, the best few of them to convergence, and the best of
-    these is kept. Where there are more ensembles than ``SEARCH_SAMPLE`` this is done on a random
-    sample, and the winner is continued on all of them.
+    Every start is run for a few M-steps, the best few of them to convergence; the best of these is
+    improved by splits and merges while they help. Where there are more ensembles than
+    ``SEARCH_SAMPLE`` this is done on a random sample, and the winner is continued on all of them.
     """
     sample = _sample(moments, rng)
     best = short_runs(family, sample, settings, rng)
+    limit = settings.max_iter if sample is moments else min(settings.max_iter, SEARCH_ITERATIONS)
+    solution = best_run(family, best, sample, settings, max_iter=limit)
+    solution = _moved(family, solution, sample, settings, limit)
     if sample is moments:
-        return best_run(family, best, moments, settings)
-    limit = min(settings.max_iter, SEARCH_ITERATIONS)
-    winner = best_run(family, best, sample, settings, max_iter=limit).parameters
-    return best_run(family, jax.tree.map(lambda part: part[None], winner), moments, settings)
+        return solution
+    winner = jax.tree.map(lambda part: part[None], solution.parameters)
+    return best_run(family, winner, moments, settings)
 
 
 def short_runs(
@@ -90,9 +94,8 @@ def short_runs(
         starts = parameters_from_labels(family, K, group, moments, limits)
         state = _run(family, starts, blocks, limits, settings, min(SHORT_ITERATIONS, settings.max_iter))
         found.append((state.parameters, np.asarray(state.log_likelihood)))
-    if len(found) == 1:
-        parameters, value = found[0]
-    else:
+    parameters, value = found[0]
+    if len(found) > 1:
         parameters = jax.tree.map(lambda *parts: np.concatenate(parts), *(p for p, _ in found))
         value = np.concatenate([v for _, v in found])
     parameters = MixtureParameters(*map(np.asarray, parameters))
@@ -109,20 +112,52 @@ def best_run(
 ) -> Solution:
     """Run EM from each start to convergence and return the best solution."""
     max_iter = settings.max_iter if max_iter is None else max_iter
+    limits = settings.limits(moments)
     blocks = into_blocks(moments, settings.n_components)
-    state = _run(family, starts, blocks, settings.limits(moments), settings, max_iter)
+    state = _run(family, starts, blocks, limits, settings, max_iter)
     parameters = MixtureParameters(*map(np.asarray, state.parameters))
     values = np.asarray(state.log_likelihood, np.float64)
     k = _ranking(parameters, values, settings.reg_covar)[0]
     chosen = MixtureParameters(*(part[k] for part in parameters))
     n_iter = int(state.iteration[k])
+    status = int(state.status[k])
     return Solution(
         parameters=chosen,
         log_likelihood=float(values[k]),
         n_iter=n_iter,
         history=np.asarray(state.history[k, : n_iter + 1], np.float64),
-        result=_result(int(state.status[k]), chosen, settings),
+        result=_result(status, chosen, limits, settings),
+        converged=status == CONVERGED,
     )
+
+
+def _moved(
+    family: Family, solution: Solution, moments: Moments, settings: EMSettings, max_iter: int
+) -> Solution:
+    """Split and merge clusters while that raises the likelihood."""
+    K, side_by_side = settings.n_components, min(SIDE_BY_SIDE, settings.n_init)
+    if K < 3 or solution.result is Result.NON_FINITE:
+        return solution
+    limits = settings.limits(moments)
+    for _ in range(MOVE_ROUNDS):
+        responsibilities = evaluate(family, solution.parameters, moments)[1]
+        labels = split_and_merge(family, responsibilities, moments, limits, side_by_side)
+        if not len(labels):
+            break
+        labels = np.take(labels, range(side_by_side), axis=0, mode="wrap")
+        starts = parameters_from_labels(family, K, labels, moments, limits)
+        tried = best_run(family, starts, moments, settings, min(MOVE_ITERATIONS, max_iter))
+        order = _ranking(
+            MixtureParameters(*map(np.stack, zip(solution.parameters, tried.parameters, strict=True))),
+            np.array([solution.log_likelihood, tried.log_likelihood]),
+            settings.reg_covar,
+        )
+        least = max(settings.tol, 1e-6) * float(np.sum(moments.weights))
+        if order[0] == 0 or tried.log_likelihood - solution.log_likelihood < least:
+            break
+        copies = jax.tree.map(lambda part: np.repeat(part[None], side_by_side, axis=0), tried.parameters)
+        solution = best_run(family, copies, moments, settings, max_iter)
+    return solution
 
 
 def _sample(moments: Moments, rng: np.random.Generator) -> Moments:
@@ -141,7 +176,7 @@ def _run(
     max_iter: int,
 ) -> EMState:
     # The length of the history is the only size that depends on max_iter; it is rounded up.
-    capacity = 2 ** int(np.ceil(np.log2(max(settings.max_iter, 1023) + 1)))
+    wanted = np.clip(settings.max_iter, 1023, LONGEST_HISTORY - 1)
     dtype = blocks.mean.dtype
     return run_em(
         family,
@@ -149,15 +184,9 @@ def _run(
         blocks,
         limits,
         jnp.asarray(settings.tol, dtype),
-        jnp.asarray(max_iter),
-        capacity,
+        jnp.asarray(min(max_iter, 2**31 - 2)),
+        2 ** int(np.ceil(np.log2(wanted + 1))),
     )
-
-
-def at_floor(parameters: MixtureParameters, reg_covar: float) -> np.ndarray:
-    """Return whether a component's within-ensemble covariance sits at its floor."""
-    smallest = smallest_eigenvalues(np.asarray(parameters.within))
-    return np.any(smallest <= 1.001 * reg_covar, axis=-1)
 
 
 def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float) -> np.ndarray:
@@ -169,15 +198,17 @@ def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float
     """
     finite = np.isfinite(values) & np.isfinite(parameters.within).all(axis=(1, 2, 3))
     floored = np.ones(values.shape, bool)
-    floored[finite] = at_floor(MixtureParameters(*(p[finite] for p in parameters)), reg_covar)
+    floored[finite] = at_floor(parameters.within[finite], reg_covar).any(axis=-1)
     return np.lexsort((-np.where(finite, values, -np.inf), floored, ~finite))
 
 
-def _result(status: int, parameters: MixtureParameters, settings: EMSettings) -> Result:
+def _result(status: int, parameters: MixtureParameters, limits: Limits, settings: EMSettings) -> Result:
     if status == NON_FINITE:
         return Result.NON_FINITE
-    if at_floor(parameters, settings.reg_covar):
+    if at_floor(parameters.within, settings.reg_covar).any():
         return Result.AT_FLOOR
+    if (parameters.weights <= 1.001 * limits.weight).any():
+        return Result.EMPTY_COMPONENT
     if status == CONVERGED:
         return Result.CONVERGED
     return Result.COMPLETED if settings.tol == 0 else Result.MAX_ITERATIONS

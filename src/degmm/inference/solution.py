@@ -18,7 +18,19 @@ class Result(Enum):
         "a component's covariance sits at the floor reg_covar: it describes (nearly) degenerate data, "
         "or a spurious cluster of very few ensembles"
     )
-    NON_FINITE = "stopped: the log-likelihood was not finite; check the data for extreme values"
+    EMPTY_COMPONENT = (
+        "a component has lost its ensembles: it keeps its last mean and covariance at the smallest weight "
+        "allowed; fewer components would do"
+    )
+    NON_FINITE = (
+        "stopped: the log-likelihood was not finite; check the data for extreme values, or use "
+        "dtype='float64', fewer variables or covariance_type='diag'"
+    )
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a user should be warned, unasked."""
+        return self in (Result.MAX_ITERATIONS, Result.EMPTY_COMPONENT, Result.NON_FINITE)
 
     @property
     def succeeded(self) -> bool:
@@ -36,6 +48,8 @@ class Solution(NamedTuple):
     history: np.ndarray
     """ℓ before the first M-step and after each, in standard units"""
     result: Result
+    converged: bool
+    """Whether the iterations came to rest, whatever ``result`` has to say of where"""
 
 
 def reorder(parameters: MixtureParameters, order: np.ndarray) -> MixtureParameters:

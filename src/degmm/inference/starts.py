@@ -10,8 +10,10 @@ from jaxtyping import Float, Int
 
 from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.families.covariance import floor_eigenvalues
+from degmm.families.gaussian import floored_weights
 from degmm.inference.mixture import m_step_from
-from degmm.moments import Moments, triangle
+from degmm.moments import Moments, bucket, padded, triangle
 
 
 def mean_features(moments: Moments) -> Float[np.ndarray, "n F"]:
@@ -84,11 +86,20 @@ def starting_labels(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def parameters_from_labels(
-    family: Family, n_components: int, labels: Int[Array, "starts n"], moments: Moments, limits: Limits
+    family: Family, n_components: int, labels: Int[np.ndarray, "starts n"], moments: Moments, limits: Limits
 ) -> MixtureParameters:
     """Return the parameters of each partition (first axis)."""
+    n = moments.n_samples
+    size = bucket(n)
+    labels = np.pad(labels, [(0, 0), (0, size - n)], constant_values=-1)
+    return _from_labels(family, n_components, labels, padded(moments, size), limits)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _from_labels(
+    family: Family, n_components: int, labels: Int[Array, "starts n"], moments: Moments, limits: Limits
+) -> MixtureParameters:
 
     def one(partition: Int[Array, "n"]) -> MixtureParameters:
         hard = jax.nn.one_hot(partition, n_components, axis=0, dtype=moments.mean.dtype)
@@ -97,10 +108,24 @@ def parameters_from_labels(
     return jax.vmap(one)(labels)
 
 
-@partial(jax.jit, static_argnums=0)
 def parameters_from_responsibilities(
-    family: Family, responsibilities: Float[Array, "K n"], moments: Moments, limits: Limits
+    family: Family, responsibilities: Float[np.ndarray, "K n"], moments: Moments, limits: Limits
 ) -> MixtureParameters:
     """Return the parameters of given responsibilities, as one start (first axis of length 1)."""
-    parameters = m_step_from(family, responsibilities, moments, limits)
+    n = moments.n_samples
+    size = bucket(n)
+    responsibilities = np.pad(responsibilities, [(0, 0), (0, size - n)])
+    parameters = _from_responsibilities(family, responsibilities, padded(moments, size), limits)
     return jax.tree.map(lambda part: jnp.asarray(part)[None], parameters)
+
+
+_from_responsibilities = partial(jax.jit, static_argnums=0)(m_step_from)
+
+
+def admitted(parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
+    """Return given parameters within ``limits``, as one start (first axis of length 1)."""
+    bounded = parameters._replace(
+        weights=floored_weights(parameters.weights, limits.weight),
+        within=floor_eigenvalues(parameters.within, limits.covariance),
+    )
+    return jax.tree.map(lambda part: jnp.asarray(part)[None], bounded)

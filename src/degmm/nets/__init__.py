@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from degmm.arrays import Array
+from degmm.choices import find
 from degmm.nets.base import Encoder, EncoderInputs, EncoderSizes
 from degmm.nets.mlp import MLPEncoder
 from degmm.nets.moments import MomentsEncoder
@@ -27,9 +28,7 @@ def find_encoder(name: str) -> type[Encoder]:
     ValueError
         If there is none.
     """
-    if not isinstance(name, str) or name not in ENCODERS:
-        raise ValueError(f"encoder: expected one of {', '.join(map(repr, ENCODERS))}; got {name!r}")
-    return ENCODERS[name]
+    return find("encoder", name, ENCODERS)
 
 
 def structure(name: str, sizes: EncoderSizes) -> nnx.GraphDef[Any]:

@@ -16,11 +16,13 @@ class MLPEncoder(Encoder):
 
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
         super().__init__(sizes, rngs=rngs)
-        assert sizes.n_members is not None
+        if sizes.n_members is None:
+            raise ValueError("encoder: 'mlp' needs a fixed number of members")
         width = sizes.n_members * sizes.n_features
         self.stack = DenseStack((width, *sizes.hidden, sizes.n_components), rngs=rngs)
 
     def __call__(self, inputs: EncoderInputs) -> Float[Array, "n K"]:
         """Return the scores."""
-        assert inputs.members is not None
+        if inputs.members is None:
+            raise ValueError("encoder: 'mlp' needs the members themselves")
         return self.stack(inputs.members.reshape(inputs.members.shape[0], -1))

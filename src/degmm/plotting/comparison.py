@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.patches import FancyArrowPatch
 
-from degmm.comparison import Clustering, matched_colours
+from degmm.clustering import Clustering
 from degmm.datasets import MixtureTruth
-from degmm.metrics import accuracy
+from degmm.metrics import accuracy, matching
 from degmm.plotting.animation import inference_animation
 from degmm.plotting.clusters import clusters, ensembles
 from degmm.plotting.projection import Projection
@@ -20,27 +20,28 @@ SHOWN_MEMBERS = 50
 
 
 def draw_comparison(
-    folder: Path,
+    paths: Sequence[Path],
     X: np.ndarray,
     labels: np.ndarray,
     truth: MixtureTruth,
     clusterings: Sequence[Clustering],
     snapshots: Sequence[Any],
 ) -> tuple[Path, ...]:
-    """Write ``example.png``, ``results.png`` and ``inference_degmm.gif``, and return their paths."""
+    """Write the example, the results and the animation to three paths, and return the paths."""
+    example, results, movie = paths
     # One point an ensemble: its first member, which is what GMM and DGMM see.
     points = X[:, 0].astype(np.float64)
     projection = Projection.of(points)
     deep = clusterings[-1]
     titles = [f"DEGMM, epoch {s.epoch}: accuracy {accuracy(labels, s.labels):.3f}" for s in snapshots]
     return (
-        _example(folder / "example.png", X, points, labels, truth, projection),
-        _results(folder / "results.png", X, points, labels, truth, clusterings, projection),
+        _example(example, X, points, labels, truth, projection),
+        _results(results, X, points, labels, truth, clusterings, projection),
         inference_animation(
-            folder / "inference_degmm.gif",
+            movie,
             points,
             snapshots,
-            colours=matched_colours(labels, deep),
+            colours=_matched_colours(labels, deep),
             titles=titles,
         ),
     )
@@ -98,7 +99,7 @@ def _results(
     bayes, fitted = clusterings[0], clusterings[2:]
     panels = [
         ("True clusters", labels, bayes, range(len(truth.means))),
-        *((c.name, c.labels, c, matched_colours(labels, c)) for c in fitted),
+        *((c.name, c.labels, c, _matched_colours(labels, c)) for c in fitted),
     ]
     # Top row: the truth and the models of one member; below: those of all members.
     places = [0, 1, 2, 4, 5]
@@ -129,6 +130,12 @@ def _results(
     _limits(axes, projection.points(points), flat)
     _legend(axes[3], len(X), X.shape[1], clusterings, labels, flat)
     return save_figure(figure, path)
+
+
+def _matched_colours(labels: np.ndarray, clustering: Clustering) -> list[int]:
+    """Return the colour number of each cluster: that of the true label it is matched to."""
+    K = len(clustering.means)
+    return [int(label) for label in matching(labels, clustering.labels, K)[:K]]
 
 
 def _a_few(labels: np.ndarray, K: int) -> np.ndarray:

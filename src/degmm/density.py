@@ -1,0 +1,70 @@
+"""Gaussian mixture densities of single members: one mixture a row, ready to evaluate and draw from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureDensity:
+    """Row i is the density Σ_k weights[i, k] N(means[i, k], covariances[i, k])."""
+
+    weights: Float[np.ndarray, "n K"]
+    means: Float[np.ndarray, "n K D"]
+    covariances: Float[np.ndarray, "n K D D"]
+
+    def logpdf(self, y: Any) -> Float[np.ndarray, "..."]:
+        """Return the log density of y, in nats.
+
+        Parameters
+        ----------
+        y : array-like, shape (n, D), (n, m, D) or (D,)
+            One point a row, m points a row, or one point for all rows.
+
+        Returns
+        -------
+        ndarray, shape (n,), or (n, m) for m points a row
+        """
+        from scipy.special import logsumexp
+
+        n, _, D = self.means.shape
+        points = np.asarray(y, dtype=np.float64)
+        if points.ndim == 1:
+            points = np.broadcast_to(points, (n, points.size))
+        single = points.ndim == 2
+        if single:
+            points = points[:, None, :]
+        if points.shape[::2] != (n, D):
+            raise ValueError(f"y: expected shape ({n}, {D}), ({n}, m, {D}) or ({D},), got {np.shape(y)}")
+        root = np.linalg.cholesky(self.covariances)
+        deviation = points[:, None] - self.means[:, :, None, :]
+        z = np.linalg.solve(root, np.swapaxes(deviation, 2, 3))
+        log_determinant = 2 * np.log(np.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
+        log_density = -0.5 * (D * np.log(2 * np.pi) + log_determinant[:, :, None] + (z**2).sum(axis=2))
+        with np.errstate(divide="ignore"):
+            out = logsumexp(log_density + np.log(self.weights)[:, :, None], axis=1)
+        return out[:, 0] if single else out
+
+    def mean(self) -> Float[np.ndarray, "n D"]:
+        """Return the mean of each row's density."""
+        return np.einsum("nk,nkd->nd", self.weights, self.means)
+
+    def covariance(self) -> Float[np.ndarray, "n D D"]:
+        """Return the covariance of each row's density."""
+        deviation = self.means - self.mean()[:, None, :]
+        outer = deviation[..., :, None] * deviation[..., None, :]
+        return np.einsum("nk,nkde->nde", self.weights, self.covariances + outer)
+
+    def sample(self, m: int = 1, *, random_state: Any = None) -> Float[np.ndarray, "n m D"]:
+        """Draw m points from each row's density."""
+        rng = np.random.default_rng(random_state)
+        n, K, D = self.means.shape
+        shares = np.cumsum(self.weights, axis=1)
+        chosen = (rng.uniform(size=(n, m, 1)) * shares[:, None, -1:] > shares[:, None, :]).sum(axis=2)
+        chosen = np.minimum(chosen, K - 1)
+        rows = np.arange(n)[:, None]
+        root = np.linalg.cholesky(self.covariances)
+        noise = rng.normal(size=(n, m, D))
+        return self.means[rows, chosen] + np.einsum("nmde,nme->nmd", root[rows, chosen], noise)

@@ -1,0 +1,147 @@
+"""Densities that follow from a fitted mixture: of one more member, of some variables, given others."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from degmm.density import MixtureDensity
+from degmm.estimators.base import BaseMixture
+from degmm.families import MixtureParameters
+from degmm.families.base import in_units
+from degmm.moments import Scaling
+
+if TYPE_CHECKING:
+    from degmm.estimators.em import EGMM
+
+
+class Mixture(BaseMixture):
+    """A mixture that also gives the densities derived from it."""
+
+    def predictive(self, X: Any) -> MixtureDensity:
+        """Return the density of one more member of each ensemble, given the members seen.
+
+        Σ_k γ_ik N(μ_k, W_k) for independent members, and Σ_k γ_ik N(ĉ_ik, W_k + V_ik) for a shared
+        centre, with ĉ_ik and V_ik the centre's mean and covariance given the members
+        (docs/architecture.md, equation 9). γ is the exact posterior.
+
+        Parameters
+        ----------
+        X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
+
+        Returns
+        -------
+        MixtureDensity
+            With ``weights`` (n, K), ``means`` (n, K, D), ``covariances`` (n, K, D, D), ``logpdf``
+            and ``sample``, in the units of the data.
+        """
+        moments = self._moments(X)
+        _, posterior = self._evaluate(moments)
+        standard = MixtureParameters(*(np.asarray(part, np.float64) for part in self._parameters))
+        means, covariances = self._density.next_member(standard, moments)
+        scale = self._scaling.scale
+        return MixtureDensity(
+            posterior.astype(np.float64),
+            means * scale + self._scaling.centre,
+            covariances * np.outer(scale, scale),
+        )
+
+    def marginal(self, features: Sequence[int | str] | int | str) -> "EGMM":
+        """Return the fitted mixture of some variables alone, as an EGMM.
+
+        Parameters
+        ----------
+        features : sequence of int or str
+            Variables to keep, by position, or by name where the model was fitted to a table.
+
+        Returns
+        -------
+        EGMM
+            Fitted; it clusters and scores ensembles of those variables.
+        """
+        from degmm.estimators.em import EGMM
+
+        check_is_fitted(self)
+        kept = self._positions("features", [features] if isinstance(features, int | str) else features)
+        model = EGMM(
+            self.n_components,
+            covariance_type=self.covariance_type,
+            member_model=getattr(self, "member_model", "independent"),
+        )
+        arrays, facts = self._get_state()
+        arrays["parameters.means"] = arrays["parameters.means"][:, kept]
+        for name in ("parameters.within", "parameters.between"):
+            arrays[name] = arrays[name][:, kept][:, :, kept]
+        for name in ("scaling.centre", "scaling.scale"):
+            arrays[name] = arrays[name][kept]
+        model._set_state(arrays, {**facts, "n_features": len(kept)})
+        model.n_parameters_ = self._density.n_parameters(self.n_components, len(kept))
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = np.asarray(self.feature_names_in_)[kept]
+        return model
+
+    def conditional(self, given: Mapping[int | str, Any]) -> MixtureDensity:
+        """Return the density of a member's other variables, given its values of some.
+
+        The density of one member is Σ_k π_k N(μ_k, W_k + B_k); conditioning it on some variables
+        gives a mixture of the others, with weights in proportion to π_k N(given; ·).
+
+        Parameters
+        ----------
+        given : mapping of int or str to float or array-like of shape (n,)
+            Values of some variables, by position, or by name where the model was fitted to a table.
+            Scalars are one case; arrays are n.
+
+        Returns
+        -------
+        MixtureDensity
+            Of the variables not given, in their order.
+        """
+        check_is_fitted(self)
+        known = self._positions("given", list(given))
+        rest = [d for d in range(self.n_features_in_) if d not in known]
+        if not rest:
+            raise ValueError("given: all variables are given; leave at least one out")
+        columns = [np.atleast_1d(np.asarray(value, np.float64)) for value in given.values()]
+        try:
+            values = np.stack(np.broadcast_arrays(*columns), axis=1)
+        except ValueError as error:
+            raise ValueError(f"given: the values have different lengths ({error})") from error
+        D = self._scaling.scale.size
+        units = Scaling(np.zeros(D), np.ones(D))
+        weights, means, within, between = in_units(self._parameters, self._scaling, units)
+        covariances = within + between
+        of_known = covariances[:, known][:, :, known]
+        cross = covariances[:, rest][:, :, known]
+        gain = np.swapaxes(np.linalg.solve(of_known, np.swapaxes(cross, 1, 2)), 1, 2)
+        left = covariances[:, rest][:, :, rest] - gain @ np.swapaxes(cross, 1, 2)
+        n, K = values.shape[0], len(weights)
+        joint = np.empty((n, K))
+        for k in range(K):
+            one = MixtureDensity(np.ones((1, 1)), means[None, [k]][:, :, known], of_known[None, [k]])
+            with np.errstate(divide="ignore"):
+                joint[:, k] = np.log(weights[k]) + one.logpdf(values[None])[0]
+        joint = np.exp(joint - joint.max(axis=1, keepdims=True))
+        deviation = values[:, None, :] - means[:, known]
+        return MixtureDensity(
+            joint / joint.sum(axis=1, keepdims=True),
+            means[:, rest] + np.einsum("kde,nke->nkd", gain, deviation),
+            np.broadcast_to((left + np.swapaxes(left, 1, 2)) / 2, (n, *left.shape)),
+        )
+
+    def _positions(self, argument: str, features: Sequence[int | str]) -> list[int]:
+        names = [str(name) for name in getattr(self, "feature_names_in_", [])]
+        D = self.n_features_in_
+        found = []
+        for feature in features:
+            if isinstance(feature, str) and feature in names:
+                found.append(names.index(feature))
+            elif isinstance(feature, int | np.integer) and -D <= feature < D:
+                found.append(int(feature) % D)
+            else:
+                known = f"one of {', '.join(names)}, or " if names else ""
+                raise ValueError(f"{argument}: expected {known}a position below {D}; got {feature!r}")
+        if len(set(found)) < len(found) or not found:
+            raise ValueError(f"{argument}: expected one or more variables, each once; got {list(features)}")
+        return found

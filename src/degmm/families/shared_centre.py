@@ -1,0 +1,225 @@
+"""Shared centre: the members of an ensemble scatter by W_k about a centre drawn from N(μ_k, B_k).
+
+The natural model of exchangeable members (de Finetti), and what real forecasts look like: the day
+decides the centre, the spread about it is smaller. The M·D values of an ensemble have covariance
+W ⊗ I + B ⊗ 11ᵀ (compound symmetry).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Float
+
+from degmm.arrays import Array
+from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.families.covariance import compose, floor_eigenvalues, symmetric_eigen
+from degmm.families.gaussian import (
+    LOG_2PI,
+    floored_weights,
+    inverse_factor,
+    scatter_trace,
+    transform,
+    weighted_mean_sum,
+    weighted_outer,
+    weighted_scatter,
+)
+from degmm.families.independent import Independent
+from degmm.moments import Moments, unpack
+
+PRODUCT_FEATURES = 4
+"""Up to this D the logarithms of D factors are one logarithm of their product, which cannot overflow."""
+
+
+class JointBasis(NamedTuple):
+    """A basis in which W_k is the identity and B_k is diagonal."""
+
+    inward: Float[Array, "K D D"]
+    """F, from the units of the data: F W Fᵀ = I and F B Fᵀ = diag(β)"""
+    outward: Float[Array, "K D D"]
+    """F⁻¹"""
+    ratio: Float[Array, "K D"]
+    """β, variance of the centres relative to that of the members; what rounding leaves of 0 is 0"""
+
+
+def joint_basis(within: Float[Array, "K D D"], between: Float[Array, "K D D"]) -> JointBasis:
+    """Factor positive definite W and positive semidefinite B jointly."""
+    root = jnp.linalg.cholesky(within)
+    inverse, _ = inverse_factor(within)
+    relative = jnp.einsum("kde,kef,kgf->kdg", inverse, between, inverse)
+    ratio, vectors = symmetric_eigen((relative + jnp.swapaxes(relative, 1, 2)) / 2)
+    rounding = 16 * jnp.finfo(ratio.dtype).eps * jnp.max(jnp.abs(ratio), axis=1, keepdims=True)
+    return JointBasis(
+        jnp.einsum("ked,kef->kdf", vectors, inverse),
+        jnp.einsum("kde,kef->kdf", root, vectors),
+        jnp.where(ratio > rounding, ratio, 0),
+    )
+
+
+@jax.custom_jvp
+def centre_terms(
+    within: Float[Array, "K D D"],
+    between: Float[Array, "K D D"],
+    deviation: Float[Array, "K D n"],
+    counts: Float[Array, "n"],
+) -> Float[Array, "K n"]:
+    """Return log|W + M B| − log|W| + M dᵀ(W + M B)⁻¹d, what the centre adds to −2 log f_k.
+
+    Its derivatives are given apart, because that of an eigendecomposition is infinite at equal
+    eigenvalues.
+    """
+    return _centre_terms(within, between, deviation, counts)[0]
+
+
+def _centre_terms(
+    within: Array, between: Array, deviation: Array, counts: Array
+) -> tuple[Array, JointBasis, Array, Array]:
+    basis = joint_basis(within, between)
+    z = transform(basis.inward, deviation)
+    growth = 1 + counts * basis.ratio[:, :, None]
+    if deviation.shape[1] <= PRODUCT_FEATURES:
+        logs = jnp.log(jnp.prod(growth, axis=1))
+    else:
+        logs = jnp.log(growth).sum(axis=1)
+    return logs + counts * (z * z / growth).sum(axis=1), basis, z, growth
+
+
+@centre_terms.defjvp
+def _centre_terms_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    counts = primals[3]
+    d_within, d_between, d_deviation, _ = tangents
+    value, basis, z, growth = _centre_terms(*primals)
+
+    def inward(change: Array) -> Array:
+        return jnp.einsum("kde,kef,kgf->kdg", basis.inward, change, basis.inward)
+
+    def quadratic(change: Array) -> Array:
+        return (change[..., None] * y[:, :, None] * y[:, None, :]).sum(axis=(1, 2))
+
+    y = z / growth
+    member, centre = inward(d_within), inward(d_between)
+    own = jnp.diagonal(member, axis1=1, axis2=2)[:, :, None]
+    shared = jnp.diagonal(centre, axis1=1, axis2=2)[:, :, None]
+    logs = ((own + counts * shared) / growth - own).sum(axis=1)
+    squares = -counts * (quadratic(member) + counts * quadratic(centre))
+    moved = 2 * counts * (y * transform(basis.inward, d_deviation)).sum(axis=1)
+    return value, logs + squares + moved
+
+
+class SharedCentreStatistics(NamedTuple):
+    """Sums over ensembles about a nearby point m_k, with γ the responsibilities (equation 7)."""
+
+    weight: Float[Array, "K"]
+    """N_k = Σ w γ"""
+    mass: Float[Array, "K"]
+    """R_k = Σ w γ M"""
+    first: Float[Array, "K D"]
+    """Σ w γ (x̄ − m)"""
+    second: Float[Array, "K P"]
+    """Σ w γ (x̄ − m)(x̄ − m)ᵀ, packed"""
+    scatter: Float[Array, "K P"]
+    """Σ w γ S, packed"""
+
+
+@dataclass(frozen=True)
+class SharedCentre(Family):
+    """Components with a shared centre; the M-step is for ensembles that all have one number M ≥ 2."""
+
+    def log_density(self, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
+        """Return log f_k(x_i) (equation 6)."""
+        D = moments.n_features
+        factor, log_determinant = inverse_factor(parameters.within)
+        deviation = moments.mean - parameters.means[:, :, None]
+        member = D * LOG_2PI + log_determinant[:, None]
+        centre = centre_terms(parameters.within, parameters.between, deviation, moments.counts)
+        return -0.5 * (moments.counts * member + centre + scatter_trace(factor, moments.scatter))
+
+    def statistics(
+        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
+    ) -> Any:
+        """Return the sums of equation 7 about the means of ``parameters``."""
+        weight = responsibilities * moments.weights
+        deviation = moments.mean - parameters.means[:, :, None]
+        return SharedCentreStatistics(
+            weight.sum(axis=1),
+            (weight * moments.counts).sum(axis=1),
+            weighted_mean_sum(weight, deviation),
+            weighted_outer(weight, deviation),
+            weighted_scatter(weight, moments.scatter),
+        )
+
+    def m_step(self, statistics: Any, parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
+        """Return the parameters of equation 7, the maximum at one number M ≥ 2 of members.
+
+        The gradient is that of an interior solution; where B_k meets its boundary, the correction
+        is a constant to it.
+        """
+        D = parameters.means.shape[1]
+        total = statistics.weight.sum()
+        members = statistics.mass.sum() / total
+        alive = statistics.weight > jnp.finfo(total.dtype).eps * total / statistics.weight.size
+        weight = jnp.where(alive, statistics.weight, 1)
+        shift = jnp.where(alive[:, None], statistics.first / weight[:, None], 0)
+        centres = unpack(statistics.second / weight[:, None], D) - shift[:, :, None] * shift[:, None, :]
+        scatter = unpack(statistics.scatter / ((members - 1) * weight)[:, None], D)
+        # a component without ensembles keeps the parameters that it has
+        centres = jnp.where(alive[:, None, None], centres, parameters.between + parameters.within / members)
+        scatter = jnp.where(alive[:, None, None], scatter, parameters.within)
+        mass = jnp.where(alive, statistics.weight, 0)
+        centres, scatter = self.covariance.project(centres, mass), self.covariance.project(scatter, mass)
+        interior = centres - scatter / members
+        best = _closed_form(*lax.stop_gradient((scatter, centres)), members, limits.covariance)
+        return MixtureParameters(
+            weights=floored_weights(statistics.weight, limits.weight),
+            means=parameters.means + shift,
+            within=scatter + lax.stop_gradient(best[0] - scatter),
+            between=interior + lax.stop_gradient(best[1] - interior),
+        )
+
+    def n_parameters(self, n_components: int, n_features: int) -> int:
+        """Return (K − 1) + K·D + the free entries of W and of B."""
+        K, D = n_components, n_features
+        return K - 1 + K * D + 2 * self.covariance.n_parameters(K, D)
+
+    def next_member(
+        self, parameters: MixtureParameters, moments: Moments
+    ) -> tuple[Float[np.ndarray, "n K D"], Float[np.ndarray, "n K D D"]]:
+        """Return ĉ_ik and W_k + V_ik, the centre given the members seen and the spread about it."""
+        counts, group = np.unique(np.asarray(moments.counts), return_inverse=True)
+        within, between = parameters.within, parameters.between
+        # G = B(B + W/M)⁻¹ for each number M that occurs, shape (G, K, D, D)
+        sum_ = between + within / counts[:, None, None, None]
+        gain = np.swapaxes(np.linalg.solve(sum_, np.broadcast_to(between, sum_.shape)), 2, 3)
+        rest = np.einsum("gkde,kef->gkdf", gain, within) / counts[:, None, None, None]
+        deviation = np.asarray(moments.mean, np.float64).T[:, None, :] - parameters.means
+        means = parameters.means + np.einsum("nkde,nke->nkd", gain[group], deviation)
+        return means, (within + (rest + np.swapaxes(rest, 2, 3)) / 2)[group]
+
+    def draw(
+        self, parameters: MixtureParameters, labels: np.ndarray, n_members: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw the centre and the members of one ensemble for each label."""
+        values, vectors = np.linalg.eigh(parameters.between)
+        root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+        noise = rng.normal(size=(labels.size, parameters.means.shape[1]))
+        centre = np.einsum("nde,ne->nd", root[labels], noise)
+        return centre[:, None, :] + Independent(self.covariance).draw(parameters, labels, n_members, rng)
+
+
+def _closed_form(
+    scatter: Float[Array, "K D D"], centres: Float[Array, "K D D"], members: Array, floor: Array
+) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"]]:
+    """Return the W and B of greatest likelihood from W⁰ and A (equation 7), with W ≥ ``floor``.
+
+    Where a direction's centres vary by less than its members explain, it gets B = 0 and its W
+    is pooled from both. B given a floored W is a maximum again.
+    """
+    start = floor_eigenvalues(scatter, floor)
+    basis = joint_basis(start, members * centres)
+    pooled = jnp.minimum((basis.ratio - 1) / members, 0)
+    within = floor_eigenvalues(start + compose(basis.outward, pooled), floor)
+    basis = joint_basis(within, members * centres)
+    return within, compose(basis.outward, jnp.maximum(basis.ratio - 1, 0) / members)

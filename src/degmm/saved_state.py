@@ -1,0 +1,79 @@
+"""What the arrays and facts of a saved model must be, whatever the file says."""
+
+from typing import Any
+
+import numpy as np
+
+from degmm.families import MixtureParameters
+from degmm.moments import Scaling
+
+
+def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_components: int) -> None:
+    """See that a model's state is whole: precision, sizes, shapes, finite numbers.
+
+    Parameters
+    ----------
+    arrays, facts
+        What ``_get_state`` of an estimator gave, or was read from a file.
+    n_components : int
+        Number of clusters K.
+
+    Raises
+    ------
+    ValueError
+        If not; the message says what is wrong. A name that is not there raises KeyError.
+    """
+    if facts["precision"] not in ("float32", "float64"):
+        raise ValueError(f"precision {facts['precision']!r} is neither float32 nor float64")
+    sizes = {"n_components": n_components} | {name: facts[name] for name in ("n_features", "n_members")}
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(f"{name} is {size!r}, not an integer of at least 1")
+    for name, shape in _shapes(n_components, facts["n_features"]).items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+    for name, array in arrays.items():
+        if name.startswith(("parameters.", "scaling.", "network.")) or name == "prior":
+            if array.dtype not in (np.float32, np.float64):
+                raise ValueError(f"{name} has dtype {array.dtype}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} is not finite")
+    _check_values(arrays, n_components)
+    _check_network(facts, n_components)
+    named = facts.get("feature_names")
+    if named is not None and len(named) != facts["n_features"]:
+        raise ValueError(f"{len(named)} feature_names for {facts['n_features']} features")
+
+
+def _shapes(K: int, D: int) -> dict[str, tuple[int, ...]]:
+    of_parameters = {"weights": (K,), "means": (K, D)}
+    return {
+        # All that are not named here are covariances.
+        **{f"parameters.{name}": of_parameters.get(name, (K, D, D)) for name in MixtureParameters._fields},
+        **{f"scaling.{name}": (D,) for name in Scaling._fields},
+    }
+
+
+def _check_values(arrays: dict[str, np.ndarray], K: int) -> None:
+    weights, labels = arrays["parameters.weights"], arrays["labels"]
+    if (weights < 0).any() or not np.isclose(weights.sum(), 1, atol=1e-3):
+        raise ValueError("parameters.weights are no probabilities")
+    if not (arrays["scaling.scale"] > 0).all():
+        raise ValueError("scaling.scale is not positive")
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < K)).all():
+        raise ValueError(f"labels are not numbers of {K} clusters")
+    if "order" in arrays and not np.array_equal(np.sort(arrays["order"]), np.arange(K)):
+        raise ValueError(f"order is no order of {K} clusters")
+    if "prior" in arrays and arrays["prior"].shape != (K,):
+        raise ValueError(f"prior has shape {arrays['prior'].shape}, expected {(K,)}")
+
+
+def _check_network(facts: dict[str, Any], K: int) -> None:
+    sizes = facts.get("sizes")
+    if sizes is None:
+        return
+    for name, size in (("n_features", facts["n_features"]), ("n_components", K)):
+        if sizes[name] != size:
+            raise ValueError(f"the network is of {name} {sizes[name]!r}, expected {size}")
+    if sizes["n_members"] not in (None, facts["n_members"]):
+        raise ValueError(f"the network is of n_members {sizes['n_members']!r}, not {facts['n_members']}")

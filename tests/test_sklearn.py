@@ -1,0 +1,24 @@
+"""scikit-learn's own checks of an estimator, on every one that EM fits."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from degmm import EGMM, GMM
+
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": "the starts drawn by k-means++ depend on the number of rows; "
+    "from the same start, weights are exact (test_em.py::test_weight_2_is_the_ensemble_twice)",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [
+        GMM(2, n_init=2, random_state=0),
+        EGMM(2, n_init=2, random_state=0),
+        EGMM(2, n_init=2, random_state=0, member_model="shared_centre"),
+    ],
+    expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
