@@ -5,9 +5,7 @@
 The same job as ``degmm compare``.
 """
 
-import sys
-
-from degmm.cli import main
+from degmm.cli import main_compare
 
 if __name__ == "__main__":
-    main(["compare", *sys.argv[1:]])
+    main_compare()

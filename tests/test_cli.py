@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import real_file
 from degmm import EGMM, load, read_ensemble
 from degmm.cli import main
 from degmm.cli.flags import FIT_FLAGS, translated
+from degmm.cli.tables import with_spreads
 
 
 def degmm(*arguments):
@@ -45,10 +47,13 @@ def test_fit_writes_model_clusters_and_picture(netcdf, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "n = 299 ensembles, M = 10 members, D = 2 variables" in text
     assert "1 of 300 ensembles (no member left), and 2 single members" in text
+    assert "missing values: t2m 12 of 3000, wind 10 of 3000" in text
+    assert "empty" not in text
+    assert "KL" not in text
     assert "t2m [degC]" in text
     with xr.open_dataset(out / "clusters.nc") as clusters:
         assert clusters["cluster"].sizes["case"] == 300
-        assert int(clusters["cluster"][3]) == -1
+        assert np.isnan(clusters["cluster"][3])  # missing, as readers of NetCDF see it
         assert "valid_date" in clusters.coords
         gamma = clusters["responsibility"].to_numpy()
         labels = clusters["cluster"].to_numpy()
@@ -58,6 +63,13 @@ def test_fit_writes_model_clusters_and_picture(netcdf, tmp_path, capsys):
     model = load(out)
     values = read_ensemble(netcdf).values
     np.testing.assert_array_equal(model.predict(values[present]), labels[present])
+    np.testing.assert_array_equal(model.predict(read_ensemble(netcdf).dropna()), labels[present])
+    with xr.open_dataset(out / "clusters.nc", decode_cf=False) as stored:
+        raw = stored["cluster"]
+        assert raw.dtype == np.int32
+        assert int(raw[3]) == raw.attrs["_FillValue"] == -1
+        assert raw.attrs["flag_values"].tolist() == [0, 1, 2]
+        assert raw.attrs["flag_meanings"] == "cluster_0 cluster_1 cluster_2"
     np.testing.assert_array_equal(EGMM(3, random_state=0).fit(values[present]).labels_, labels[present])
     assert (out / "clusters.png").stat().st_size > 10_000
 
@@ -67,7 +79,10 @@ def test_fit_with_other_models_and_one_variable(netcdf, tmp_path, model, capsys)
     options = ["--variable", "wind", "--K", 2, "--no-progress", "--n-init", 4]
     options += [] if model == "gmm" else ["--num-epochs", 20]
     assert degmm("fit", netcdf, "--model", model, "-o", tmp_path / "out", *options) == 0
-    assert "D = 1 variables" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "D = 1 variable\n" in text
+    assert ("KL of the network's γ from the exact posterior: " in text) == (model != "gmm")
+    assert ("(20 epochs)" in text) == (model != "gmm")
     assert load(tmp_path / "out").n_features_in_ == 1
 
 
@@ -96,6 +111,26 @@ def infinite_value(tmp_path):
     return path
 
 
+def control_run(tmp_path):
+    import xarray as xr
+
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    path = tmp_path / "control.nc"
+    data = xr.Dataset({"t2m": (("time", "number"), X), "hres": ("time", X[:, 0])})
+    data.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def one_variable_missing(tmp_path):
+    import xarray as xr
+
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    path = tmp_path / "gaps.nc"
+    data = xr.Dataset({"t2m": (("time", "number"), X), "wind": (("time", "number"), np.nan * X)})
+    data.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
 def taken(folder, name):
     (folder / name).mkdir(parents=True)
     return folder
@@ -105,7 +140,7 @@ BAD_COMMANDS = {
     "missing file": (lambda t, nc: ["fit", t / "no.nc"], "no such file"),
     "a folder": (lambda t, nc: ["fit", t], "is a folder, expected a NetCDF file"),
     "a name too long": (lambda t, nc: ["fit", "n" * 300], "File name too long"),
-    "not NetCDF": (lambda t, nc: ["fit", not_netcdf(t)], "not a readable NetCDF-4 file"),
+    "not NetCDF": (lambda t, nc: ["fit", not_netcdf(t)], "not a readable NetCDF file"),
     "no member dimension": (
         lambda t, nc: ["fit", no_member_dimension(t)],
         "rename one to 'member', or give its name as --member-dim\n",
@@ -115,6 +150,19 @@ BAD_COMMANDS = {
         "--member-dim: no dimension 'm'",
     ),
     "unknown variable": (lambda t, nc: ["fit", nc, "--variable", "rain"], "--variable: no variable 'rain'"),
+    "misspelt variable": (
+        lambda t, nc: ["fit", nc, "--variable", "t2"],
+        "--variable: no variable 't2' of members; there are t2m, wind; did you mean 't2m'?",
+    ),
+    "a variable without members": (
+        lambda t, nc: ["fit", control_run(t), "--variable", "hres"],
+        "--variable: 'hres': no member dimension 'number' (dimensions: time)",
+    ),
+    "no member left": (
+        lambda t, nc: ["fit", one_variable_missing(t)],
+        "missing values: wind 60 of 60); leave out",
+    ),
+    "compare --format gif": (lambda t, nc: ["compare", "--format", "gif"], "Invalid value for '--format'"),
     "infinite value": (
         lambda t, nc: ["fit", infinite_value(t)],
         "infinite.nc: infinite value at ensemble 7, member 2",
@@ -248,7 +296,94 @@ def test_clusters_that_cannot_be_stored_leave_nothing_behind(netcdf, tmp_path, m
 
     monkeypatch.setattr("degmm.cli.fit.clusters_netcdf", fails)
     assert degmm("fit", netcdf, "--n-init", 2, "-o", tmp_path / "out") == 2
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_fit_leaves_no_folder_and_keeps_one_that_was_there(netcdf, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    assert degmm("fit", netcdf, "--K", 400, "-o", there / "a" / "b") == 2
+    assert there.exists()
+    assert not list(there.iterdir())
+    (there / "a").mkdir()
+    (there / "a" / "mine").write_text("mine")
+    assert degmm("fit", netcdf, "--K", 400, "-o", there / "a" / "b") == 2
+    assert [path.name for path in (there / "a").iterdir()] == ["mine"]
+
+
+def test_one_variable_missing_at_one_place(tmp_path, capsys):
+    import xarray as xr
+
+    t2m, wind = np.random.default_rng(0).normal(size=(2, 20, 3, 4))
+    wind[:, 1] = np.nan
+    path, dims = tmp_path / "stations.nc", ("time", "station", "number")
+    xr.Dataset({"t2m": (dims, t2m), "wind": (dims, wind)}).to_netcdf(path, engine="h5netcdf")
+    assert degmm("fit", path, "--K", 2, "--n-init", 2, "-o", tmp_path / "out") == 0
+    text = capsys.readouterr().out
+    assert "dropped for missing values: 20 of 60 ensembles (no member left), and 0 single members" in text
+    assert "missing values: wind 80 of 240\n" in text
+
+
+def test_empty_clusters_are_told(capsys):
+    from types import SimpleNamespace
+
+    from degmm.cli.fit import _report_clusters
+
+    data = read_labelled(np.zeros((6, 2, 1)))
+    model = SimpleNamespace(
+        result_=SimpleNamespace(value="converged"),
+        n_iter_=1,
+        _single_member=False,
+        log_likelihood_=-6.0,
+        labels_=np.array([0, 0, 1, 1, 1, 0]),
+        n_components=4,
+        weights_=np.full(4, 0.25),
+        means_=np.zeros((4, 1)),
+        covariances_=np.ones((4, 1, 1)),
+    )
+    _report_clusters(model, data)
+    text = capsys.readouterr().out
+    assert "converged (1 iteration)" in text
+    assert "clusters 2, 3 are empty: 2 of 4 used\n" in text
+    model.labels_ = np.array([0, 0, 1, 1, 2, 0])
+    _report_clusters(model, data)
+    assert "cluster 3 is empty: 3 of 4 used\n" in capsys.readouterr().out
+
+
+def read_labelled(values):
+    from degmm import Ensemble
+
+    return Ensemble(values, tuple(f"v{d}" for d in range(values.shape[2])))
+
+
+@pytest.mark.parametrize(
+    ("values", "spreads", "column"),
+    [
+        ([0.00687, -12.5], [0.971, 10.0], ["0.007 ± 0.971", "-12.500 ± 10.000"]),
+        ([-0.0001, 2], [100.0, 200.0], ["0 ± 100", "2 ± 200"]),
+        ([1e-9, 2e-9], [1e-9, 3e-9], ["1.000e-09 ± 1.00e-09", "2.000e-09 ± 3.00e-09"]),
+        ([3.0], [0.0], ["3.00 ± 0.00"]),
+    ],
+)
+def test_a_column_has_the_same_digits_throughout(values, spreads, column):
+    assert with_spreads(values, spreads) == column
+
+
+def test_pictures_in_other_formats(netcdf, tmp_path):
+    options = ["--K", 2, "--n-init", 2, "--format", "svg"]
+    assert degmm("fit", netcdf, *options, "-o", tmp_path) == 0
+    assert (tmp_path / "clusters.svg").read_text().startswith("<?xml")
+    assert not (tmp_path / "clusters.png").exists()
+
+
+def test_programs_by_their_names():
+    package = subprocess.run(
+        [sys.executable, "-m", "degmm", "--version"], capture_output=True, text=True, check=True
+    )
+    assert package.stdout.startswith("degmm ")
+    main_py = Path(__file__).parents[1] / "main.py"
+    done = subprocess.run([sys.executable, main_py, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: main.py [OPTIONS]" in done.stdout
 
 
 def test_dimensions_named_as_the_results_are(tmp_path):
@@ -304,7 +439,7 @@ def test_first_member_missing(tmp_path, capsys):
     path = tmp_path / "gap.nc"
     xr.Dataset({"t": (("time", "number", "x"), X)}).to_netcdf(path, engine="h5netcdf")
     assert degmm("fit", path, "--model", "gmm", "-o", tmp_path / "out") == 2
-    assert "the first member is missing in 1 ensembles; use --model egmm" in capsys.readouterr().err
+    assert "the first member is missing in 1 ensemble; use --model egmm" in capsys.readouterr().err
 
 
 def test_imports_are_light():

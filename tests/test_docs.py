@@ -28,8 +28,12 @@ def commands():
 
 
 @pytest.mark.parametrize(("page", "code"), list(blocks("python")))
-def test_python_snippets(page, code, tmp_path, monkeypatch):
+def test_python_snippets(page, code, tmp_path, netcdf, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if "forecast.nc" in code:  # as after the command above it
+        netcdf.rename(tmp_path / "forecast.nc")
+        with pytest.raises(SystemExit):
+            main(["fit", "forecast.nc", "--K", "2", "--n-init", "2", "-o", "out/"])
     exec(compile(code, page, "exec"), {})
 
 

@@ -31,7 +31,7 @@ BAD_INPUT = [
     ("no ensemble", fit(EGMM(2), X[:0]), "X: no ensembles"),
     ("no variable", fit(EGMM(2), X[..., :0]), "X: no variables"),
     ("text", fit(EGMM(2), [["a", "b"], ["c", "d"]]), "X: could not be read as an array of numbers"),
-    ("complex", fit(EGMM(2), X + 1j), "X: complex data not supported"),
+    ("complex", fit(EGMM(2), X + 1j), "X: Complex data not supported"),
     (
         "infinite",
         fit(EGMM(2), with_value(np.inf, 7, 2, 1)),
@@ -71,7 +71,7 @@ BAD_INPUT = [
         "sample_weight: expected one weight for each of 60",
     ),
     ("negative weight", fit(EGMM(2), sample_weight=-np.ones(60)), "sample_weight: expected finite weights"),
-    ("zero weights", fit(EGMM(2), sample_weight=np.zeros(60)), "sample_weight: all weights are 0"),
+    ("zero weights", fit(EGMM(2), sample_weight=np.zeros(60)), "sample_weight: every weight is zero"),
     (
         "GMM on ensembles",
         fit(GMM(2)),

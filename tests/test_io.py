@@ -8,7 +8,7 @@ from safetensors.numpy import save as to_bytes
 
 from degmm import DEGMM, DGMM, EGMM, GMM, load, save
 from degmm.datasets import make_exchangeable_mixture
-from degmm.io import writable_folder, write_bytes
+from degmm.io import output_folder, writable_folder, write_bytes
 
 X = make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
 
@@ -89,6 +89,46 @@ def test_writable_folder(tmp_path):
         writable_folder(tmp_path, "a.png")
     with pytest.raises(ValueError, match=r"output: the folder .* cannot be written"):
         writable_folder(tmp_path / ".degmm-writes" / "x")
+
+
+def fails_in(folder):
+    with output_folder(folder, "x"):
+        (folder.parent / "mine").write_text("mine")
+        raise RuntimeError
+
+
+def test_output_folder_is_kept_when_it_holds_something(tmp_path):
+    with pytest.raises(RuntimeError):
+        fails_in(tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "mine"]
+    with output_folder(tmp_path / "c"):
+        pass
+    assert (tmp_path / "c").exists()
+
+
+def test_the_head_of_a_saved_model_stands_for_its_folder(tmp_path):
+    folder = saved(tmp_path)
+    np.testing.assert_array_equal(load(folder / "model.json").means_, load(str(folder)).means_)
+    with pytest.raises(ValueError, match="no saved model there"):
+        load(tmp_path / "other" / "model.json")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, t: save(str(t), m), r"model: expected a fitted GMM.*, got str; the model comes first"),
+        (lambda m, t: save(EGMM, t), "model: expected a fitted GMM.*, got the class EGMM"),
+        (lambda m, t: save(None, t), "model: expected a fitted GMM.*, got NoneType"),
+        (lambda m, t: save(m, m), "path: expected the path of a folder, got EGMM"),
+        (lambda m, t: save(m, 5), "path: expected the path of a folder, got int"),
+        (lambda m, t: load(m), "path: expected the path of a folder, got EGMM"),
+        (lambda m, t: load(None), "path: expected the path of a folder, got NoneType"),
+    ],
+)
+def test_wrong_types(call, message, tmp_path):
+    with pytest.raises(TypeError, match=message):
+        call(EGMM(2), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):

@@ -155,6 +155,78 @@ def labelled(n=30):
     return Ensemble(values, ("a", "b"), coords={"day": np.arange(n)}, observations=values[:, 0])
 
 
+def test_dropna_keeps_the_cases_that_have_a_member():
+    data = labelled()
+    data.values[3] = np.nan
+    data.values[4, :, 1] = np.nan
+    data.values[5, :3] = np.nan
+    left = data.dropna()
+    assert left.coords["day"].tolist() == [i for i in range(30) if i not in (3, 4)]
+    assert left.counts[3] == 1
+    np.testing.assert_array_equal(left.observations, np.delete(data.observations, [3, 4], axis=0))
+    assert data.missing() == "a 7 of 120, b 11 of 120"
+    assert labelled().missing() == "none"
+    data.values[..., 1] = np.nan
+    with pytest.raises(ValueError, match=r"each of its members \(missing values: a 7 of 120, b 120 of 120\)"):
+        data.dropna()
+
+
+def test_classic_files_are_read(tmp_path):
+    data = dataset(("time", "number"), time=np.arange(5))
+    for name, options in {"classic": "NETCDF3_CLASSIC", "offset": "NETCDF3_64BIT"}.items():
+        path = tmp_path / f"{name}.nc"
+        data.to_netcdf(path, engine="scipy", format=options)
+        np.testing.assert_array_equal(read_ensemble(path).values[..., 0], data["t2m"].to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (
+            b"CDF\x05",
+            "is NetCDF-3 with 64-bit data; convert it to NetCDF-4 first, as by nccopy -k nc4 IN OUT",
+        ),
+        (b"GRIB", "is GRIB; convert it to NetCDF-4 first, as by cdo -f nc4 copy IN OUT"),
+        (b"CDF\x01", r"file.nc: not a readable NetCDF file"),
+        (b"", r"file.nc: not a readable NetCDF file"),
+    ],
+)
+def test_files_that_must_be_converted(tmp_path, start, message):
+    path = tmp_path / "file.nc"
+    path.write_bytes(start)
+    with pytest.raises(ValueError, match=message):
+        read_ensemble(path)
+
+
+def test_why_a_variable_cannot_be_had():
+    data = dataset(("time", "number"), names=("t2m", "wind")).assign(
+        hres=("time", np.zeros(5)), flag=(("time", "number"), np.full((5, 4), "a"))
+    )
+    for wanted, message in {
+        ("hres",): "variables: 'hres': no member dimension 'number' .dimensions: time.",
+        ("t2m", "hres"): "variables: 'hres': no member dimension 'number' .dimensions: time.",
+        ("t2m", "flag"): "variables: 'flag' is of type <U1, not numeric",
+        ("wnd", "t2m"): "variables: no variable 'wnd' of members; there are t2m, wind; did you mean 'wind'?",
+        ("zzz",): r"there are t2m, wind$",
+    }.items():
+        with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+            from_dataset(data, variables=wanted)
+    with pytest.raises(ValueError, match="'hres': no member dimension 'number'"):
+        from_dataset(data, variables="hres", member_dim="number")
+
+
+def test_one_case_without_its_dimension():
+    X = np.random.default_rng(0).normal(size=(30, 4, 2))
+    array = xr.DataArray(X, dims=("case", "member", "variable"), coords={"case": np.arange(30)})
+    model = EGMM(2, n_init=2, random_state=0).fit(array)
+    np.testing.assert_array_equal(model.predict(array.isel(case=7)), model.predict(X[7:8]))
+    one = from_dataarray(array.isel(case=7, variable=0))
+    assert one.values.shape == (1, 4, 1)
+    assert one.coords["case"].tolist() == [7]
+    dated = array.rename(case="day").isel(day=3)
+    assert from_dataarray(dated).values.shape == (1, 4, 2)
+
+
 def test_iteration_ends_and_gives_single_cases():
     data = labelled()
     cases = list(data)

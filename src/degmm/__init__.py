@@ -17,6 +17,8 @@ _EXPORTS = {
     "read_ensemble": "degmm.ensembles",
     "Comparison": "degmm.comparison",
     "compare": "degmm.comparison",
+    "Selection": "degmm.selection",
+    "select_components": "degmm.selection",
     "load": "degmm.io",
     "save": "degmm.io",
 }
@@ -50,3 +52,5 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ impo
     from degmm.estimators import GMM as GMM
     from degmm.io import load as load
     from degmm.io import save as save
+    from degmm.selection import Selection as Selection
+    from degmm.selection import select_components as select_components

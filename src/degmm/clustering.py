@@ -22,6 +22,8 @@ class Clustering(NamedTuple):
     covariances: Float[np.ndarray, "K D D"]
     seconds: float | None
     """None for the oracle, which is not fitted"""
+    kl: float = float("nan")
+    """KL(γ ‖ posterior) of a network's γ, in nats an ensemble"""
 
 
 def clustering_of(name: str, X: Float[np.ndarray, "n M D"], model: Any, seconds: float) -> Clustering:
@@ -36,6 +38,7 @@ def clustering_of(name: str, X: Float[np.ndarray, "n M D"], model: Any, seconds:
         model.means_,
         model.covariances_,
         seconds,
+        getattr(model, "kl_", float("nan")),
     )
 
 

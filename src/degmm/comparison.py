@@ -1,14 +1,16 @@
 """The main job: the models of the project side by side on generated ensembles."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from degmm.clustering import clustering_of, oracle
-from degmm.datasets import make_exchangeable_mixture
-from degmm.io import writable_folder
+from degmm.choices import find
+from degmm.clustering import Clustering, clustering_of, oracle
+from degmm.datasets import MixtureTruth, make_exchangeable_mixture
+from degmm.io import output_folder
 from degmm.metrics import accuracy, adjusted_rand_index
 from degmm.timing import Stopwatch
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 SNAPSHOTS = 40
 """Frames of the animation."""
-PICTURES = ("example.png", "results.png", "inference_degmm.gif")
+FORMATS = ("png", "pdf", "svg")
+"""Of the pictures that do not move."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Comparison:
     """What :func:`compare` returns."""
 
     table: "pd.DataFrame"
-    """One row a model: members, accuracy, ari, log_likelihood (a member, nats), seconds"""
+    """One row a model: members, accuracy, ari, log_likelihood (a member, nats),
+    kl (of a network's γ from the exact posterior, nats an ensemble), seconds"""
     figures: tuple[Path, ...]
     """The pictures written"""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -44,6 +48,7 @@ def compare(
     covariance: Literal["diagonal", "full"] = "diagonal",
     dtype: Any = None,
     progress: bool = False,
+    format: Literal["png", "pdf", "svg"] = "png",
 ) -> Comparison:
     """Draw ensembles from an exchangeable mixture and cluster them with every model.
 
@@ -66,6 +71,8 @@ def compare(
         Precision of the data and the models.
     progress : bool
         Whether to show the progress of training.
+    format : {"png", "pdf", "svg"}
+        Of the example and the results; the animation is a GIF.
 
     Returns
     -------
@@ -77,44 +84,67 @@ def compare(
         For a size that is no integer of at least 1, fewer ensembles than clusters, another precision
         than those, or a folder that cannot be written.
     """
-    import pandas as pd
-
     watch = Stopwatch()
     _check({"n": n, "M": M, "D": D, "K": K, "num_epochs": num_epochs}, seed, dtype)
+    find("format", format, {name: name for name in FORMATS})
+    pictures = (f"example.{format}", f"results.{format}", "inference_degmm.gif")
     with watch.compilation():
         with watch.phase("data"):
             X, labels, truth = make_exchangeable_mixture(n, M, D, K, seed=seed, covariance=covariance)
             X = X.astype(X.dtype if dtype is None else dtype, copy=False)
-        folder = None if output is None else writable_folder(Path(output), *PICTURES)
-        clusterings = [
-            oracle(X, truth, "Bayes, all members"),
-            oracle(X[:, :1], truth, "Bayes, one member"),
-        ]
-        models = _models(K, num_epochs, seed, folder is not None, progress)
-        for name, model in models.items():
-            members = X[:, :1] if name in ("GMM", "DGMM") else X
-            with watch.phase(name):
-                model.fit(members)
-            clusterings.append(clustering_of(name, members, model, watch.phases[name]))
+        # Opened after the data, whose mistakes need no folder.
+        holds = nullcontext() if output is None else output_folder(Path(output), *pictures)
+        with holds as folder:
+            clusterings, snapshots = _clusterings(X, truth, watch, K, num_epochs, seed, folder, progress)
+            figures: tuple[Path, ...] = ()
+            if folder is not None:
+                from degmm.plotting.comparison import draw_comparison
+
+                with watch.phase("pictures"):
+                    paths = [folder / name for name in pictures]
+                    figures = draw_comparison(paths, X, labels, truth, clusterings, snapshots)
+    return Comparison(_table(labels, clusterings), figures, {**watch.phases, "compile": watch.compile})
+
+
+def _clusterings(
+    X: np.ndarray,
+    truth: MixtureTruth,
+    watch: Stopwatch,
+    K: int,
+    num_epochs: int,
+    seed: int,
+    folder: Path | None,
+    progress: bool,
+) -> tuple[list[Clustering], list[Any]]:
+    """Return the answers of the oracles and the models, and the epochs of the last for its animation."""
+    clusterings = [
+        oracle(X, truth, "Bayes, all members"),
+        oracle(X[:, :1], truth, "Bayes, one member"),
+    ]
+    models = _models(K, num_epochs, seed, folder is not None, progress)
+    for name, model in models.items():
+        members = X[:, :1] if name in ("GMM", "DGMM") else X
+        with watch.phase(name):
+            model.fit(members)
+        clusterings.append(clustering_of(name, members, model, watch.phases[name]))
+    return clusterings, models["DEGMM"].snapshots_
+
+
+def _table(labels: np.ndarray, clusterings: list[Clustering]) -> "pd.DataFrame":
+    import pandas as pd
+
     rows = {
         c.name: {
             "members": c.members,
             "accuracy": accuracy(labels, c.labels),
             "ari": adjusted_rand_index(labels, c.labels),
             "log_likelihood": c.log_likelihood,
+            "kl": c.kl,
             "seconds": np.nan if c.seconds is None else c.seconds,
         }
         for c in clusterings
     }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-    figures: tuple[Path, ...] = ()
-    if folder is not None:
-        from degmm.plotting.comparison import draw_comparison
-
-        with watch.phase("pictures"):
-            paths = [folder / name for name in PICTURES]
-            figures = draw_comparison(paths, X, labels, truth, clusterings, models["DEGMM"].snapshots_)
-    return Comparison(table, figures, {**watch.phases, "compile": watch.compile})
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def _models(K: int, num_epochs: int, seed: int, animated: bool, progress: bool) -> dict[str, Any]:

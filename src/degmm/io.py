@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,8 @@ def save(model: Any, path: str | Path) -> Path:
 
     Raises
     ------
+    TypeError
+        If the model is no estimator of this package, or the path is no path.
     ValueError
         If the model is not fitted, its fit broke down (parameters that are not finite), or the
         folder cannot be written.
@@ -50,12 +54,17 @@ def save(model: Any, path: str | Path) -> Path:
 
     from degmm.saved_state import check_state
 
+    if isinstance(model, type) or not hasattr(model, "_get_state"):
+        raise TypeError(
+            f"model: expected a fitted GMM, EGMM, DGMM or DEGMM, got {_kind(model)}; the model comes first, "
+            f"as in save(model, 'folder')"
+        )
+    folder = _path(path)
     arrays, facts = model._get_state()
     try:
         check_state(arrays, facts, model.n_components)
     except ValueError as error:
         raise ValueError(f"model: cannot be saved ({error}); fit it again") from error
-    folder = Path(path)
     content = to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     digest = hashlib.sha256(content).hexdigest()
     tensors = _arrays_name(digest)
@@ -86,7 +95,7 @@ def load(path: str | Path) -> Any:
     Parameters
     ----------
     path : str or Path
-        The folder.
+        The folder, or the ``model.json`` in it.
 
     Returns
     -------
@@ -95,6 +104,8 @@ def load(path: str | Path) -> Any:
 
     Raises
     ------
+    TypeError
+        If the path is no path.
     ValueError
         If there is no model, or it is damaged or of a newer version.
     """
@@ -103,7 +114,8 @@ def load(path: str | Path) -> Any:
     from degmm import estimators
     from degmm.saved_state import check_state
 
-    folder = Path(path)
+    folder = _path(path)
+    folder = folder.parent if folder.name == HEAD and folder.is_file() else folder
     if not (folder / HEAD).is_file():
         raise ValueError(f"{folder}: no saved model there ({HEAD} is missing)")
     try:
@@ -168,6 +180,27 @@ def writable_folder(folder: Path, *names: str) -> Path:
     return folder
 
 
+@contextmanager
+def output_folder(folder: Path, *names: str) -> Iterator[Path]:
+    """Hold a folder for results as :func:`writable_folder` makes it; a failure leaves no empty folder.
+
+    Parameters
+    ----------
+    folder : Path
+    *names : str
+        Names of files to be written there.
+    """
+    # os.path.exists answers where Path.exists raises, as for a name that is too long.
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
+    try:
+        yield writable_folder(folder, *names)
+    except BaseException:
+        for path in made:
+            with suppress(OSError):  # it holds something
+                path.rmdir()
+        raise
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file beside and rename it, so that ``path`` is never half-written."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -186,6 +219,16 @@ def write_bytes(path: Path, content: bytes) -> None:
             # Named by the file that was wanted, not by the one beside it.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def _path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path: expected the path of a folder, got {_kind(path)}")
+    return Path(path)
+
+
+def _kind(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
 def _arrays_name(digest: str) -> str:

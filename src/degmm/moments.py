@@ -73,6 +73,10 @@ class Scaling(NamedTuple):
         return float(np.log(self.scale).sum())
 
 
+DATA_UNITS = Scaling(np.zeros(1), np.ones(1))
+"""The units of the data themselves, for any number of variables."""
+
+
 def triangle(n_features: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the row and column of each packed entry of a symmetric D × D matrix."""
     return np.tril_indices(n_features)

@@ -7,7 +7,7 @@ from degmm import __version__
 from degmm.ensembles import Ensemble
 
 NO_CLUSTER = -1
-"""Label of a case without a member, which has no cluster."""
+"""Stored, as the fill value, for a case without a member, which has no cluster."""
 
 
 def present_cases(data: Ensemble) -> Bool[np.ndarray, "n"]:
@@ -23,9 +23,10 @@ def clusters_netcdf(
 ) -> bytes:
     """Return the cluster and the responsibilities of every case, as the content of a NetCDF file.
 
-    All cases of the data are there, with their coordinates; those without a member have the
-    cluster −1 and no responsibilities. The names ``cluster``, ``responsibility`` and ``component``
-    are prefixed by ``degmm_`` where the data have a coordinate or dimension so named.
+    All cases of the data are there, with their coordinates; those without a member have no
+    responsibilities and as cluster the fill value −1, which readers of NetCDF show as missing. The
+    names ``cluster``, ``responsibility`` and ``component`` are prefixed by ``degmm_`` where the data
+    have a coordinate or dimension so named.
     """
     import xarray as xr
 
@@ -40,7 +41,12 @@ def clusters_netcdf(
             _free_name("cluster", data): (
                 case,
                 cluster,
-                {"long_name": "most probable cluster", "missing_case": NO_CLUSTER},
+                {
+                    "long_name": "most probable cluster",
+                    "flag_values": np.arange(K, dtype=np.int32),
+                    "flag_meanings": " ".join(f"cluster_{k}" for k in range(K)),
+                },
+                {"_FillValue": np.int32(NO_CLUSTER)},
             ),
             _free_name("responsibility", data): (
                 (case, component),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from degmm import __version__
-from degmm.cli.options import CovarianceType, DrawnCovariance, Encoder, Model, Objective
+from degmm.cli.options import CovarianceType, DrawnCovariance, Encoder, Format, Model, Objective
 
 app = typer.Typer(
     name="degmm",
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 
-def run(arguments: list[str] | None) -> None:
+def run(app: typer.Typer, arguments: list[str] | None) -> None:
     """Run a command and turn a user's mistake into one sentence and exit code 2."""
     try:
         app(args=arguments)
@@ -70,11 +70,23 @@ def compare(
         DrawnCovariance, typer.Option(help="Covariances drawn.")
     ] = DrawnCovariance.DIAGONAL,
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = False,
+    format: Annotated[Format, typer.Option(help="Format of the two still pictures.")] = Format.PNG,
 ) -> None:
     """Compare all models on generated ensembles: table and pictures."""
     from degmm.cli.compare import run_comparison
 
-    run_comparison(n, members, dimensions, components, num_epochs, seed, output, covariance.value, progress)
+    run_comparison(
+        n,
+        members,
+        dimensions,
+        components,
+        num_epochs,
+        seed,
+        output,
+        covariance.value,
+        progress,
+        format.value,
+    )
 
 
 # The settings bear the names of the estimators' arguments, so that those given can be told apart.
@@ -111,6 +123,7 @@ def fit(
     objective: Annotated[Objective, typer.Option(help="Objective of a deep model.")] = Objective.ELBO,
     random_state: Annotated[int, typer.Option("--seed", min=0, help="Seed of the fit.")] = 0,
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = True,
+    format: Annotated[Format, typer.Option(help="Format of the picture.")] = Format.PNG,
 ) -> None:
     """Fit a mixture to the ensembles of a file: clusters, model and picture."""
     from degmm.cli.fit import run_fit
@@ -127,7 +140,7 @@ def fit(
         "progress": progress,
     }
     given = [name for name in settings if _is_given(context, name)]
-    run_fit(file, model.value, output, variables, member_dim, settings, given)
+    run_fit(file, model.value, output, variables, member_dim, settings, given, format.value)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

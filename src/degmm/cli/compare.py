@@ -7,6 +7,7 @@ from typing import Any
 from degmm import cli
 from degmm.cli.flags import COMPARE_FLAGS, in_flags
 from degmm.cli.tables import print_seconds, print_table
+from degmm.wording import counted
 
 
 def run_comparison(
@@ -19,6 +20,7 @@ def run_comparison(
     output: Path,
     covariance: Any,
     progress: bool,
+    format: Any,
 ) -> None:
     """Run the comparison and print its table, its pictures and where the time went."""
     import pandas as pd
@@ -28,7 +30,9 @@ def run_comparison(
 
     imported = time.perf_counter() - cli.STARTED
     with in_flags(COMPARE_FLAGS):
-        result = compare(n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress)
+        result = compare(
+            n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress, format=format
+        )
     rows = [
         (
             str(name),
@@ -36,15 +40,18 @@ def run_comparison(
             f"{row.accuracy:.3f}",
             f"{row.ari:.3f}",
             f"{row.log_likelihood:.4f}",
+            "–" if pd.isna(row.kl) else f"{row.kl:.2g}",
             "–" if pd.isna(row.seconds) else f"{row.seconds:.2f}",
         )
         for name, row in result.table.iterrows()
     ]
     print_table(
-        f"n = {n} ensembles, M = {M} members, D = {D} variables, K = {K} clusters, seed {seed}",
-        ("model", "members seen", "accuracy", "ARI", "log-likelihood a member", "seconds"),
+        f"n = {counted(n, 'ensemble')}, M = {counted(M, 'member')}, D = {counted(D, 'variable')}, "
+        f"K = {counted(K, 'cluster')}, seed {seed}",
+        ("model", "members seen", "accuracy", "ARI", "log-likelihood a member", "KL an ensemble", "seconds"),
         rows,
     )
+    print("log-likelihood and KL, of a network's γ from the exact posterior, are in nats")
     for path in result.figures:
         print(f"wrote {path}")
     phases = dict(result.seconds)

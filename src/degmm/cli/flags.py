@@ -19,6 +19,7 @@ FIT_FLAGS = {
     "variables": "--variable",
     "member_dim": "--member-dim",
     "output": "--output",
+    "format": "--format",
 }
 COMPARE_FLAGS = {
     "n": "--n",
@@ -29,6 +30,7 @@ COMPARE_FLAGS = {
     "seed": "--seed",
     "output": "--output",
     "covariance": "--covariance",
+    "format": "--format",
 }
 
 

@@ -35,6 +35,14 @@ class Objective(StrEnum):
     LIKELIHOOD = "likelihood"
 
 
+class Format(StrEnum):
+    """Formats of pictures."""
+
+    PNG = "png"
+    PDF = "pdf"
+    SVG = "svg"
+
+
 class DrawnCovariance(StrEnum):
     """How ``degmm compare`` draws the true covariances."""
 

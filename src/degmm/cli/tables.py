@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,24 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     # A redirected table is never folded to the width of a terminal that is not there.
     console = console if console.is_terminal else Console(width=1000, highlight=False, markup=False)
     console.print(table)
+
+
+def with_spreads(values: Sequence[float], spreads: Sequence[float]) -> list[str]:
+    """Return ``value ± spread`` for the rows of a column, all with the same number of decimals.
+
+    The smallest spread has three significant digits.
+    """
+    positive = [s for s in spreads if s > 0]
+    place = int(np.floor(np.log10(min(positive)))) if positive else 0
+    largest = max(abs(float(v)) for v in (*values, *spreads))
+    if place < -5 or largest >= 1e7:
+        return [f"{v:.3e} ± {s:.2e}" for v, s in zip(values, spreads, strict=True)]
+    decimals = max(2 - place, 0)
+    # Adding 0 turns -0 into 0.
+    return [
+        f"{round(v, decimals) + 0.0:.{decimals}f} ± {s:.{decimals}f}"
+        for v, s in zip(values, spreads, strict=True)
+    ]
 
 
 def print_seconds(seconds: dict[str, float]) -> None:

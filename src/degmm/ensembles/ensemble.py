@@ -83,6 +83,32 @@ class Ensemble:
         """Number of members present in each case, shape (n,)."""
         return self.mask.sum(axis=1)
 
+    def dropna(self) -> "Ensemble":
+        """Return the cases that have at least one member.
+
+        A member that misses one of its variables is absent, so a case goes where each of its members
+        misses some variable. Members that are absent from other cases stay, as NaN.
+
+        Raises
+        ------
+        ValueError
+            If no case has a member.
+        """
+        present = self.counts > 0
+        if not present.any():
+            raise ValueError(
+                f"every ensemble has a missing value in each of its members "
+                f"(missing values: {self.missing()}); leave out a variable that is missing throughout"
+            )
+        return self[present]
+
+    def missing(self) -> str:
+        """Return how many values each variable misses, in words; ``none`` where all are there."""
+        gaps = np.isnan(self.values).sum(axis=(0, 1))
+        total = self.values[..., 0].size
+        parts = [f"{name} {n} of {total}" for name, n in zip(self.variables, gaps, strict=True) if n]
+        return ", ".join(parts) or "none"
+
     def __getitem__(self, index: Any) -> "Ensemble":
         """Return the cases that ``index`` selects.
 

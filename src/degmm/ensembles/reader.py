@@ -1,5 +1,6 @@
 """Readers of files and xarray objects into an :class:`Ensemble`."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ def read_ensemble(
     Parameters
     ----------
     path : str or Path
-        A NetCDF-4 file.
+        A NetCDF-4 file, or one in the classic format (NetCDF-3).
     variables : sequence of str, optional
         Which variables to keep, in this order, by name: data variables, or labels along a
         ``variable`` dimension. By default all that have the member dimension.
@@ -56,9 +57,11 @@ def read_ensemble(
         raise ValueError(f"{path}: is a folder, expected a NetCDF file")
     xr = _import_xarray()
     try:
-        dataset = xr.open_dataset(path, engine="h5netcdf")
+        dataset = xr.open_dataset(path, engine=_engine_of(path))
     except Exception as error:  # h5py and xarray raise many types for a bad file
-        raise ValueError(f"{path}: not a readable NetCDF-4 file ({type(error).__name__})") from error
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: not a readable NetCDF file ({type(error).__name__})") from error
     with dataset:
         try:
             return from_dataset(dataset, variables=variables, member_dim=member_dim)
@@ -73,7 +76,7 @@ def from_dataarray(array: Any, *, member_dim: str | None = None, name: str = "X"
 
     Dimensions are read by their names, as :func:`read_ensemble` does. Where this contradicts how the
     same values are read as a NumPy array (n, M, D), nothing is guessed: of three dimensions, the last
-    must be named ``variable`` if it follows that of the members.
+    must be named ``variable`` if it follows that of the members. An array of members alone is one case.
 
     Parameters
     ----------
@@ -106,6 +109,8 @@ def from_dataarray(array: Any, *, member_dim: str | None = None, name: str = "X"
                 f"dimension {last!r} follows that of the members, {member!r}: if it holds variables, rename "
                 f"it to 'variable'; if it holds cases, transpose it to the front"
             )
+        if not {*map(str, array.dims)} - {member, *VARIABLE_NAMES}:
+            dataset = dataset.expand_dims("case")
         return from_dataset(dataset, member_dim=member_dim)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
@@ -120,9 +125,9 @@ def from_dataset(
     dimension named ``variable``; the remaining dimensions become cases.
     """
     wanted = [variables] if isinstance(variables, str) else variables
-    dataset = _chosen(dataset, wanted)
-    member = _find_member_dim(dataset, member_dim)
-    names = [name for name, v in dataset.data_vars.items() if member in v.dims and v.dtype.kind in "fiu"]
+    whole, dataset = dataset, _chosen(dataset, wanted)
+    member = _member_dim_of(dataset, whole, member_dim)
+    names = [name for name, v in dataset.data_vars.items() if member in v.dims and _is_numeric(v)]
     if not names:
         raise ValueError(f"no numeric variable has the member dimension {member!r}")
     shapes = {tuple(sorted(map(str, dataset[name].dims))) for name in names}
@@ -150,7 +155,7 @@ def from_dataset(
     values = values.reshape(-1, *values.shape[-2:])
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    keep = _selection(labels, sources, wanted)
+    keep = _selection(labels, sources, wanted, whole, member)
     case_dim, coords = _case_labels(dataset[names[0]], case_dims)
     notes = [f"members along {member!r}", f"cases along {' × '.join(map(repr, map(str, case_dims)))}"]
     if len(keep) < len(labels):
@@ -174,6 +179,25 @@ def _import_xarray() -> Any:
     return xarray
 
 
+def _is_numeric(array: "xr.DataArray") -> bool:
+    return array.dtype.kind in "fiu"
+
+
+def _engine_of(path: Path) -> str:
+    """Return xarray's engine for a file, by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in (b"CDF\x01", b"CDF\x02"):
+        return "scipy"
+    for first, kind, command in (
+        (b"CDF\x05", "NetCDF-3 with 64-bit data", "nccopy -k nc4"),
+        (b"GRIB", "GRIB", "cdo -f nc4 copy"),
+    ):
+        if start == first:
+            raise ValueError(f"{path}: is {kind}; convert it to NetCDF-4 first, as by {command} IN OUT")
+    return "h5netcdf"
+
+
 def _chosen(dataset: "xr.Dataset", wanted: Sequence[str] | None) -> "xr.Dataset":
     """Return the data variables that ``wanted`` may mean, so that the others need not fit them."""
     if wanted is None:
@@ -183,6 +207,23 @@ def _chosen(dataset: "xr.Dataset", wanted: Sequence[str] | None) -> "xr.Dataset"
         labelled = [name for name, v in dataset.data_vars.items() if {*v.dims} & {*VARIABLE_NAMES}]
         chosen += [name for name in labelled if name not in chosen]
     return dataset[chosen] if chosen else dataset
+
+
+def _member_dim_of(chosen: "xr.Dataset", whole: "xr.Dataset", wanted: str | None) -> str:
+    """Return the member dimension of the chosen variables."""
+    try:
+        return _find_member_dim(chosen, wanted)
+    except ValueError:
+        member = _find_member_dim(whole, wanted)
+        if member in chosen.dims:
+            raise
+        names = ", ".join(repr(str(name)) for name in chosen.data_vars)
+        raise ValueError(f"variables: {_without(names, member, chosen.dims)}") from None
+
+
+def _without(names: str, member: str, dims: Any) -> str:
+    found = ", ".join(map(str, dims)) or "none"
+    return f"{names}: no member dimension {member!r} (dimensions: {found})"
 
 
 def _find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
@@ -220,7 +261,9 @@ def _units_of(array: "xr.DataArray", variable_dim: str | None) -> list[str]:
     return [str(array.attrs.get("units", ""))] * array.sizes[variable_dim]
 
 
-def _selection(labels: list[str], sources: list[str], wanted: Sequence[str] | None) -> list[int]:
+def _selection(
+    labels: list[str], sources: list[str], wanted: Sequence[str] | None, whole: "xr.Dataset", member: str
+) -> list[int]:
     """Return the places of the wanted labels; a data variable's name stands for all of its labels."""
     if wanted is None:
         return list(range(len(labels)))
@@ -228,9 +271,26 @@ def _selection(labels: list[str], sources: list[str], wanted: Sequence[str] | No
     for name in wanted:
         found = [k for k, named in enumerate(zip(labels, sources, strict=True)) if name in named]
         if not found:
-            raise ValueError(f"variables: no variable {name!r} of members; there are {', '.join(labels)}")
+            raise ValueError(f"variables: {_why_not(name, labels, sources, whole, member)}")
         keep += [k for k in found if k not in keep]
     return keep
+
+
+def _why_not(name: str, labels: list[str], sources: list[str], whole: "xr.Dataset", member: str) -> str:
+    """Return why a wanted variable cannot be had."""
+    if name in whole.data_vars:
+        array = whole[name]
+        if member in array.dims:
+            return f"{name!r} is of type {array.dtype}, not numeric"
+        return _without(repr(name), member, array.dims)
+    # Those that were not wanted, and so are not among the labels.
+    others = [
+        str(v) for v, x in whole.data_vars.items() if v not in sources and member in x.dims and _is_numeric(x)
+    ]
+    known = [*labels, *others]
+    like = difflib.get_close_matches(name, [*known, *sources], n=1)
+    hint = f"; did you mean {like[0]!r}?" if like else ""
+    return f"no variable {name!r} of members; there are {', '.join(known)}{hint}"
 
 
 def _case_labels(array: "xr.DataArray", case_dims: list[Any]) -> tuple[str, dict[str, np.ndarray]]:

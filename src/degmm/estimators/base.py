@@ -15,7 +15,7 @@ from degmm.families import Family, MixtureParameters, make_family
 from degmm.families.base import in_units
 from degmm.inference.mixture import evaluate
 from degmm.inference.solution import Result, Solution
-from degmm.moments import Moments, Scaling, moments_of, standardised_moments
+from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised_moments
 from degmm.precision import precision_of
 
 
@@ -235,10 +235,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             warnings.warn(f"{type(self).__name__}: {solution.result.value}", ConvergenceWarning, stacklevel=3)
 
     def _publish(self) -> None:
-        D = self._scaling.scale.size
-        units = Scaling(np.zeros(D), np.ones(D))
         weights, means, within, between = (
-            part.astype(self._precision) for part in in_units(self._parameters, self._scaling, units)
+            part.astype(self._precision) for part in in_units(self._parameters, self._scaling, DATA_UNITS)
         )
         self.weights_, self.means_ = weights, means
         self.within_covariances_, self.between_covariances_ = within, between

@@ -10,7 +10,7 @@ from degmm.density import MixtureDensity
 from degmm.estimators.base import BaseMixture
 from degmm.families import MixtureParameters
 from degmm.families.base import in_units
-from degmm.moments import Scaling
+from degmm.moments import DATA_UNITS
 
 if TYPE_CHECKING:
     from degmm.estimators.em import EGMM
@@ -108,9 +108,7 @@ class Mixture(BaseMixture):
             values = np.stack(np.broadcast_arrays(*columns), axis=1)
         except ValueError as error:
             raise ValueError(f"given: the values have different lengths ({error})") from error
-        D = self._scaling.scale.size
-        units = Scaling(np.zeros(D), np.ones(D))
-        weights, means, within, between = in_units(self._parameters, self._scaling, units)
+        weights, means, within, between = in_units(self._parameters, self._scaling, DATA_UNITS)
         covariances = within + between
         of_known = covariances[:, known][:, :, known]
         cross = covariances[:, rest][:, :, known]

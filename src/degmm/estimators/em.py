@@ -6,19 +6,23 @@ import numpy as np
 from sklearn.base import clone
 
 from degmm.estimators.base import BaseMixture, TrainingData
+from degmm.estimators.bootstrap import PARAMETERS, Bootstrap
 from degmm.estimators.checks import (
     check_integer,
     check_min_weight,
     check_number,
     check_responsibilities,
+    check_weights,
     generator,
 )
 from degmm.estimators.derived import Mixture
 from degmm.families.base import MixtureParameters, in_units
+from degmm.inference.bootstrap import bootstrap_parameters
 from degmm.inference.mixture import evaluate
 from degmm.inference.search import EMSettings, best_run, search_em
 from degmm.inference.solution import Solution, reorder
 from degmm.inference.starts import admitted, parameters_from_responsibilities
+from degmm.moments import DATA_UNITS
 from degmm.precision import precision_of
 
 
@@ -179,6 +183,60 @@ class EGMM(Mixture):
             responsibilities = responsibilities[data.moments.weights > 0].T
         responsibilities = responsibilities.astype(data.moments.mean.dtype)
         return parameters_from_responsibilities(data.family, responsibilities, data.weighted, limits)
+
+    def bootstrap(
+        self,
+        X: Any,
+        n: int = 200,
+        *,
+        block_length: int = 1,
+        sample_weight: Any = None,
+        random_state: Any = None,
+    ) -> Bootstrap:
+        """Return how the parameters vary over fits to resampled ensembles.
+
+        Ensembles are drawn with replacement, and EM runs on them from this fit. Components of the
+        replicates are matched to those of the fit.
+
+        Parameters
+        ----------
+        X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
+            The ensembles that the model was fitted to.
+        n : int
+            Number of replicates.
+        block_length : int
+            Number of consecutive cases that are drawn together, for cases that follow each other
+            in time and are not independent (the circular block bootstrap).
+        sample_weight : array-like, shape (n,), optional
+            Weights of the ensembles.
+        random_state : int, Generator or None
+            Seed.
+
+        Returns
+        -------
+        Bootstrap
+            With ``replicates``, ``standard_errors`` and ``interval(level)``.
+        """
+        n = check_integer("n", n, 2)
+        moments = self._moments(X)
+        block_length = check_integer("block_length", block_length, 1)
+        if block_length > moments.n_samples:
+            raise ValueError(f"block_length: {block_length} is more than the {moments.n_samples} ensembles")
+        weights = check_weights(sample_weight, moments.n_samples)
+        moments = moments._replace(weights=weights.astype(self._precision))
+        family = self._family(np.asarray(moments.counts))
+        with precision_of(self._precision):
+            found = bootstrap_parameters(
+                family,
+                self._parameters,
+                moments,
+                self._settings(),
+                n,
+                block_length,
+                generator(random_state),
+            )
+        parts = in_units(found, self._scaling, DATA_UNITS)
+        return Bootstrap(dict(zip(PARAMETERS, parts, strict=True)))
 
     def __sklearn_clone__(self) -> Self:
         # scikit-learn would clone a fitted model given as a start, and so take its fit away.

@@ -2,11 +2,13 @@
 
 from degmm.plotting.animation import inference_animation
 from degmm.plotting.clusters import clusters, ensembles
+from degmm.plotting.marks import cluster_legend
 from degmm.plotting.projection import Projection
 from degmm.plotting.style import colour_of, new_figure, save_figure
 
 __all__ = [
     "Projection",
+    "cluster_legend",
     "clusters",
     "colour_of",
     "ensembles",

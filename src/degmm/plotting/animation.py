@@ -75,7 +75,8 @@ def inference_animation(
             colours=colours,
             title=titles[i] if titles else f"epoch {snapshot.epoch}",
         )
-        _fix_limits(axes, projection.points(points[shown]))
+        if len(projection.labels) == 2:  # a histogram has its own
+            _fix_limits(axes, projection.points(points[shown]))
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         frames.append(picture.quantize(64, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
@@ -95,5 +96,4 @@ def _fix_limits(axes: Any, shown: np.ndarray) -> None:
     low, high = shown.min(axis=0), shown.max(axis=0)
     margin = 0.06 * np.where(high > low, high - low, 1)
     axes.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    if shown.shape[1] == 2:
-        axes.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    axes.set_ylim(low[1] - margin[1], high[1] + margin[1])

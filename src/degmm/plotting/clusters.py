@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.patches import Ellipse
 
+from degmm.plotting.marks import ellipse, mark_means, number_clusters
 from degmm.plotting.projection import Projection
-from degmm.plotting.style import colour_of, marker_of
+from degmm.plotting.style import colour_of, line_of, marker_of
+
+MOST_BINS = 40
 
 
 def clusters(
     axes: Axes,
-    points: Float[np.ndarray, "n D"],
+    points: Float[np.ndarray, "n D"] | Float[np.ndarray, "n M D"],
     labels: Int[np.ndarray, "n"],
     *,
     weights: Float[np.ndarray, "K"],
@@ -24,13 +26,16 @@ def clusters(
     colours: Sequence[int] | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw one point an ensemble, coloured by cluster, with each cluster's mean and 2-sigma ellipse.
+    """Draw ensembles coloured by cluster, with each cluster's mean and 2-sigma ellipse.
+
+    A single variable is drawn as a histogram stacked by cluster, with each cluster's density times its
+    weight and, dark, their sum. It is that of single members: pass members, not their means.
 
     Parameters
     ----------
     axes : matplotlib Axes
-    points : ndarray, shape (n, D)
-        One point an ensemble.
+    points : ndarray, shape (n, D) or (n, M, D)
+        One point an ensemble, or all members; those with NaN are left out.
     labels : ndarray of int, shape (n,)
         Cluster of each ensemble. A cluster may be empty: its mean and ellipse are drawn pale.
     weights, means, covariances : ndarray
@@ -45,6 +50,9 @@ def clusters(
     -------
     matplotlib Axes
     """
+    members = points if points.ndim == 3 else points[:, None]
+    present = ~np.isnan(members).any(axis=2)
+    points, labels = members[present], np.repeat(labels, present.sum(axis=1))
     projection = projection or Projection.of(points)
     K = len(means)
     colours = range(K) if colours is None else colours
@@ -95,7 +103,7 @@ def ensembles(
             continue
         axes.scatter(shown[:, 0], shown[:, 1], s=12, lw=0, alpha=0.85, **style)
         if len(shown) > 2:
-            _ellipse(axes, shown.mean(axis=0), np.cov(shown.T), colour_of(colour))
+            ellipse(axes, shown.mean(axis=0), np.cov(shown.T), colour)
     axes.set_xlabel(projection.labels[0])
     axes.set_ylabel("ensemble" if len(projection.labels) == 1 else projection.labels[1])
     if title is not None:
@@ -129,19 +137,11 @@ def _two_dimensions(
             alpha=0.55,
             rasterized=True,
         )
-    for k in range(len(means)):
-        empty = not (labels == k).any()
-        _ellipse(axes, means[k], covariances[k], colour_of(colours[k]), pale=empty)
-        axes.plot(
-            *means[k],
-            marker="s",
-            ms=5.5,
-            color=colour_of(colours[k]),
-            mec="white",
-            mew=0.9,
-            alpha=0.35 if empty else 1,
-            zorder=4,
-        )
+    empty = [not (labels == k).any() for k in range(len(means))]
+    for k, colour in enumerate(colours):
+        ellipse(axes, means[k], covariances[k], colour, pale=empty[k])
+    mark_means(axes, means, colours, empty)
+    number_clusters(axes, means, colours)
 
 
 def _one_dimension(
@@ -153,59 +153,39 @@ def _one_dimension(
     covariances: np.ndarray,
     colours: list[int],
 ) -> None:
-    values = points[:, 0]
-    low, high = values.min(), values.max()
-    edges = np.linspace(low, high if high > low else low + 1, 41)
-    groups = [values[labels == k] for k in range(len(means))]
-    scale = np.full(len(values), 1 / (len(values) * (edges[1] - edges[0])))
-    axes.hist(
-        groups,
-        edges.tolist(),
-        weights=[scale[: len(group)] for group in groups],
-        stacked=True,
-        color=[colour_of(c) for c in colours],
-        alpha=0.45,
-        lw=0,
-    )
-    top = axes.get_ylim()[1]
-    grid = np.linspace(edges[0], edges[-1], 400)
-    for k in range(len(means)):
-        sigma = float(np.sqrt(covariances[k, 0, 0]))
-        density = (
-            weights[k] * np.exp(-0.5 * ((grid - means[k, 0]) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
-        )
-        axes.plot(grid, density, color=colour_of(colours[k]), lw=1.4)
-        axes.plot(
-            means[k, 0],
-            0,
-            marker="s",
-            ms=6,
-            color=colour_of(colours[k]),
-            mec="white",
-            clip_on=False,
-            zorder=4,
-        )
+    top = _histogram(axes, points[:, 0], labels, colours)
+    axes.set_xlim(axes.get_xlim())
+    grid = np.linspace(*axes.get_xlim(), 1000)
+    sigma = np.sqrt(covariances[:, 0])
+    z = (grid - means) / sigma
+    densities = weights[:, None] * np.exp(-0.5 * z**2) / (sigma * np.sqrt(2 * np.pi))
+    empty = [not (labels == k).any() for k in range(len(means))]
+    for density, colour, pale in zip(densities, colours, empty, strict=True):
+        line = "--" if pale else line_of(colour)
+        axes.plot(grid, density, color=colour_of(colour), ls=line, lw=1.4)
+    total = densities.sum(axis=0)
+    axes.plot(grid, total, color="#333333", lw=0.9)
     # A very narrow component would flatten everything else.
-    axes.set_ylim(0, 1.25 * top)
+    axes.set_ylim(0, min(1.05 * max(top, float(total.max())), 1.3 * top))
     axes.set_ylabel("density")
+    mark_means(axes, np.column_stack([means[:, 0], np.zeros(len(means))]), colours, empty)
+    # Numbers go to the peaks of the curves: at the axis they would lie upon each other.
+    number_clusters(axes, np.column_stack([means[:, 0], densities.max(axis=1)]), colours)
 
 
-def _ellipse(
-    axes: Axes, mean: np.ndarray, covariance: np.ndarray, colour: str, *, pale: bool = False
-) -> None:
-    values, vectors = np.linalg.eigh(covariance)
-    width, height = 4 * np.sqrt(np.maximum(values[::-1], 0))
-    angle = float(np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1])))
-    patch = Ellipse(
-        (float(mean[0]), float(mean[1])),
-        width,
-        height,
-        angle=angle,
-        fill=False,
-        ec=colour,
-        lw=1.5,
-        ls="--" if pale else "-",
-        alpha=0.4 if pale else 1,
-        zorder=3,
-    )
-    axes.add_patch(patch)
+def _histogram(axes: Axes, values: np.ndarray, labels: np.ndarray, colours: list[int]) -> float:
+    """Draw a stacked histogram, as a density, and return its height."""
+    low, high = float(values.min()), float(values.max())
+    bins = int(np.clip(3 * np.cbrt(len(values)), 8, MOST_BINS))
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    scale = 1 / (len(values) * (edges[1] - edges[0]))
+    # Stacked by colour, so that equal clusterings look equal however each model numbers its clusters.
+    order = sorted(range(len(colours)), key=lambda k: colours[k])
+    heights = scale * np.array([np.histogram(values[labels == k], edges)[0] for k in order])
+    upper = heights.cumsum(axis=0)
+    # From the top down: where a cluster has nothing, the outline of the one below it is seen.
+    for k, above, height in zip(order[::-1], upper[::-1], heights[::-1], strict=True):
+        colour = colour_of(colours[k])
+        axes.stairs(above, edges, baseline=above - height, fill=True, color=colour, alpha=0.4, lw=0)
+        axes.stairs(above, edges, color=colour, lw=0.8)
+    return float(upper[-1].max())

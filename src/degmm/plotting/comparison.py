@@ -14,6 +14,7 @@ from degmm.plotting.animation import inference_animation
 from degmm.plotting.clusters import clusters, ensembles
 from degmm.plotting.projection import Projection
 from degmm.plotting.style import new_figure, save_figure
+from degmm.wording import counted
 
 SHOWN_ENSEMBLES = 6
 SHOWN_MEMBERS = 50
@@ -64,7 +65,7 @@ def _example(
         X[chosen][:, :SHOWN_MEMBERS],
         projection=projection,
         colours=[int(k) for k in labels[chosen]],
-        title=f"{len(chosen)} ensembles of {X.shape[1]} members",
+        title=f"{counted(len(chosen), 'ensemble')} of {counted(X.shape[1], 'member')}",
     )
     clusters(
         right,
@@ -74,11 +75,9 @@ def _example(
         means=truth.means,
         covariances=truth.within + truth.between,
         projection=projection,
-        title=f"{len(X)} ensembles in K = {K} clusters",
+        title=f"{counted(len(X), 'ensemble')} in {counted(K, 'cluster')}{'' if shared else ': density'}",
     )
     right.set_ylabel("")
-    if not shared:
-        right.set_title(f"{len(X)} ensembles in K = {K} clusters: density")
     figure.set_layout_engine("constrained", wspace=0.12)
     figure.canvas.draw()
     _arrow_between(figure, left, right)
@@ -95,16 +94,16 @@ def _results(
     projection: Projection,
 ) -> Path:
     flat = len(projection.labels) == 1
-    figure, axes = new_figure(2, 3, size=(9.6, 6.2), sharex=True, sharey=not flat)
+    figure, axes = new_figure(2, 3, size=(9.6, 6.2), sharex=True, sharey=True)
     bayes, fitted = clusterings[0], clusterings[2:]
     panels = [
         ("True clusters", labels, bayes, range(len(truth.means))),
         *((c.name, c.labels, c, _matched_colours(labels, c)) for c in fitted),
     ]
     # Top row: the truth and the models of one member; below: those of all members.
-    places = [0, 1, 2, 4, 5]
+    places, tops = [0, 1, 2, 4, 5], []
     for place, (name, found, clustering, colours) in zip(places, panels, strict=True):
-        seen = "one member" if clustering.members == 1 else f"{clustering.members} members"
+        seen = "one member" if clustering.members == 1 else counted(clustering.members, "member")
         title = (
             f"{name}\n(K = {len(truth.means)})"
             if place == 0
@@ -121,13 +120,17 @@ def _results(
             colours=list(colours),
             title=title,
         )
+        tops.append(axes[place].get_ylim()[1])
         axes[place].label_outer()
         axes[place].tick_params(labelbottom=True)
+        axes[place].set_xlabel(projection.labels[0])
     axes[3].set_visible(False)
-    axes[0].set_xlabel(projection.labels[0])
     axes[4].set_ylabel(projection.labels[1] if not flat else "density")
     axes[4].tick_params(labelleft=True)
-    _limits(axes, projection.points(points), flat)
+    if flat:
+        axes[0].set_ylim(0, max(tops))
+    else:
+        _limits(axes, projection.points(points))
     _legend(axes[3], len(X), X.shape[1], clusterings, labels, flat)
     return save_figure(figure, path)
 
@@ -144,12 +147,11 @@ def _a_few(labels: np.ndarray, K: int) -> np.ndarray:
     return np.concatenate(firsts)[: max(SHOWN_ENSEMBLES, K)]
 
 
-def _limits(axes: Sequence[Any], shown: np.ndarray, flat: bool) -> None:
+def _limits(axes: Sequence[Any], shown: np.ndarray) -> None:
     low, high = np.quantile(shown, [0.0005, 0.9995], axis=0)
     margin = 0.08 * np.where(high > low, high - low, 1)
     axes[0].set_xlim(low[0] - margin[0], high[0] + margin[0])
-    if not flat:
-        axes[0].set_ylim(low[1] - margin[1], high[1] + margin[1])
+    axes[0].set_ylim(low[1] - margin[1], high[1] + margin[1])
 
 
 def _legend(
@@ -157,14 +159,14 @@ def _legend(
 ) -> None:
     all_members, one_member = (accuracy(labels, c.labels) for c in clusterings[:2])
     shape = (
-        "— its density, times its weight"
+        "— its density, times its weight\n     (dark: the sum)"
         if flat
         else "◯ its 2-sigma ellipse\n     (dashed: no ensemble in it)"
     )
     text = (
-        f"{n} ensembles of {M} members, each\nshown by its first member\n\n"
+        f"{counted(n, 'ensemble')} of {counted(M, 'member')}, each\nshown by its first member\n\n"
         f"■ mean of a cluster\n{shape}\n\n"
-        f"Bayes oracle, one member: {one_member:.3f}\nBayes oracle, {M} members: {all_members:.3f}"
+        f"Bayes oracle, one member: {one_member:.3f}\nBayes oracle, {counted(M, 'member')}: {all_members:.3f}"
     )
     hidden.set_visible(True)
     hidden.set_axis_off()

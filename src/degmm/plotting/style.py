@@ -26,6 +26,8 @@ PALETTE = (
     "#5A5A5A",
 )
 MARKERS = ("o", "^", "D", "v", "P", "X")
+# Dashes alone are kept for clusters without an ensemble.
+LINES: Any = ("-", "-.", ":", (0, (7, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)), (0, (9, 2)))
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -42,13 +44,18 @@ STYLE: Any = {
 
 
 def colour_of(cluster: int) -> str:
-    """Return the colour of a cluster; beyond ten they repeat with another marker."""
+    """Return the colour of a cluster; beyond ten they repeat with another marker and line."""
     return PALETTE[cluster % len(PALETTE)]
 
 
 def marker_of(cluster: int) -> str:
     """Return the marker of a cluster."""
     return MARKERS[cluster // len(PALETTE) % len(MARKERS)]
+
+
+def line_of(cluster: int) -> Any:
+    """Return the line style of a cluster."""
+    return LINES[cluster // len(PALETTE) % len(LINES)]
 
 
 def new_figure(
@@ -63,9 +70,9 @@ def new_figure(
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, beside and then renamed."""
+    """Write a figure in the format that the suffix of ``path`` names, beside and then renamed."""
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format=path.suffix[1:] or "png")
     write_bytes(path, buffer.getvalue())
     return path

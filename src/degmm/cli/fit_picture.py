@@ -1,0 +1,59 @@
+"""The picture of ``degmm fit``: what is drawn of each ensemble, and the words that say so."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from degmm.ensembles import Ensemble
+from degmm.wording import counted
+
+
+def names_with_units(data: Ensemble) -> list[str]:
+    """Return the variables' names, with units where they are known: ``t2m [K]``."""
+    units = data.units or ("",) * data.n_features
+    return [f"{name} [{unit}]" if unit else name for name, unit in zip(data.variables, units, strict=True)]
+
+
+def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
+    """Draw the clusters of a fitted model and its ensembles.
+
+    A model of single members is drawn with the first member of each ensemble, which is what it saw; the
+    others with the ensembles' means or, for one variable, whose density is drawn, with all members.
+    """
+    from degmm.plotting import Projection, cluster_legend, clusters, new_figure, save_figure
+
+    members = np.where(kept.mask[..., None], kept.values, np.nan).astype(np.float64)
+    n, flat = len(kept), kept.n_features == 1
+    if model._single_member:
+        points, shown = members[:, 0], counted(n, "first member")
+        point = "first member of an ensemble"
+    elif flat:
+        points, shown = members, f"{counted(int(kept.counts.sum()), 'member')} of {counted(n, 'ensemble')}"
+        point = "all members"
+    else:
+        points, shown = np.nanmean(members, axis=1), counted(n, "ensemble mean")
+        point = "mean of an ensemble"
+    note = (
+        f"histogram: {'first members' if model._single_member else point}, stacked; lines: density × weight "
+        f"of a cluster's members,\ndark: their sum; square: mean of a cluster"
+        if flat
+        else f"point: {point}; ellipse: 2 sigma of single members; square: mean of a cluster"
+    )
+    if not np.isin(np.arange(model.n_components), model.labels_).all():
+        note += "; dashed: no ensemble in it"
+    projection = Projection.of(points.reshape(-1, kept.n_features), names_with_units(kept))
+    figure, (axes,) = new_figure(size=(6.6, 4.6))
+    clusters(
+        axes,
+        points,
+        model.labels_,
+        weights=model.weights_,
+        means=model.means_,
+        covariances=model.covariances_,
+        projection=projection,
+        title=f"{type(model).__name__}, K = {model.n_components}: {shown}",
+    )
+    cluster_legend(axes, model.labels_, model.weights_)
+    figure.supxlabel(note, fontsize=7.5, color="#333333")
+    save_figure(figure, path)
