@@ -15,7 +15,8 @@ from degmm import DEGMM, EGMM, GMM
 from degmm.datasets import make_exchangeable_mixture
 from degmm.families import STRUCTURES, MixtureParameters, make_family
 from degmm.families.base import Limits
-from degmm.inference.mixture import evaluate, full_pass, log_joint
+from degmm.families.derivative import smooth_log_density
+from degmm.inference.mixture import evaluate, full_pass
 from degmm.moments import Moments, Scaling, moments_of
 from degmm.precision import precision_of
 
@@ -73,8 +74,9 @@ def em_steps(family, iterations, parameters, blocks, limits):
     """Return the parameters after plain EM steps, and the log-likelihood before each."""
 
     def one(parameters, _):
-        value, statistics = full_pass(family, parameters, blocks)
-        return family.m_step(statistics, parameters, limits), value
+        factors = family.factor(parameters)
+        value, statistics = full_pass(family, factors, blocks)
+        return family.m_step(statistics, factors, limits), value
 
     return jax.lax.scan(one, parameters, length=iterations)
 
@@ -84,7 +86,10 @@ def slopes(family, parameters, blocks):
     """Return the gradient of the log-likelihood in W, B (within their structure) and μ."""
 
     def likelihood(within, between, means):
-        return full_pass(family, parameters._replace(within=within, between=between, means=means), blocks)[0]
+        moved = parameters._replace(within=within, between=between, means=means)
+        moments = jax.tree.map(lambda part: part[0], blocks)
+        joint = jnp.log(moved.weights)[:, None] + smooth_log_density(family, moved, moments)
+        return (moments.weights * jax.scipy.special.logsumexp(joint, axis=0)).sum()
 
     within, between, means = jax.grad(likelihood, (0, 1, 2))(
         parameters.within, parameters.between, parameters.means
@@ -195,7 +200,7 @@ def test_gradient_of_the_density_is_exact():
 
     def value(within, between, means):
         moved = parameters._replace(within=symmetric(within), between=symmetric(between), means=means)
-        return log_joint(family, moved, moments).sum()
+        return smooth_log_density(family, moved, moments).sum()
 
     from jax.test_util import check_grads
 

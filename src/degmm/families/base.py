@@ -1,7 +1,7 @@
 """What a component family gives: log density, sufficient statistics, M-step, counts and draws."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -45,25 +45,43 @@ class Limits(NamedTuple):
     """Smallest weight of a component"""
 
 
+class Factors(NamedTuple):
+    """Parameters with the factorisations that densities and M-steps need, computed once a pass."""
+
+    parameters: MixtureParameters
+    inward: Float[Array, "K D D"]
+    """F with F W Fᵀ = I; where B matters, also F B Fᵀ = diag(β)"""
+    outward: Float[Array, "K D D"]
+    """F⁻¹"""
+    log_determinant: Float[Array, "K"]
+    """log|W|"""
+    ratio: Float[Array, "K D"]
+    """β, variance of the centres relative to that of the members"""
+
+
 @dataclass(frozen=True)
 class Family(Protocol):
     """A component family; immutable and hashable, so that compiled functions are shared."""
 
     covariance: CovarianceStructure
+    shares_centre: ClassVar[bool]
+    """Whether B plays a part"""
 
-    def log_density(self, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
-        """Return log f_k(x_i), in standard units."""
+    def factor(self, parameters: MixtureParameters) -> Factors:
+        """Factor the covariances."""
+        ...
+
+    def log_density(self, factors: Factors, moments: Moments) -> Float[Array, "K n"]:
+        """Return log f_k(x_i), in standard units; to differentiate, use :func:`smooth_log_density`."""
         ...
 
     def statistics(
-        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
+        self, factors: Factors, moments: Moments, responsibilities: Float[Array, "K n"]
     ) -> Statistics:
-        """Return the sums that the M-step from ``parameters`` needs."""
+        """Return the sums that the M-step from ``factors.parameters`` needs."""
         ...
 
-    def m_step(
-        self, statistics: Statistics, parameters: MixtureParameters, limits: Limits
-    ) -> MixtureParameters:
+    def m_step(self, statistics: Statistics, factors: Factors, limits: Limits) -> MixtureParameters:
         """Return the parameters that maximise the expected log-likelihood, within ``limits``."""
         ...
 

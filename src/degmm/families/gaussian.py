@@ -1,5 +1,7 @@
 """Gaussian algebra on stacks of covariances, with the ensembles along the last axis."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
@@ -13,12 +15,38 @@ UNROLLED_FEATURES = 4
 """Up to this D products with D × D matrices are written out, which is several times faster."""
 
 
-def inverse_factor(W: Float[Array, "K D D"]) -> tuple[Float[Array, "K D D"], Float[Array, "K"]]:
-    """Return F with FᵀF = W⁻¹, lower triangular, and log|W|, from the Cholesky factor of W."""
+class Cholesky(NamedTuple):
+    """W = LLᵀ and what follows from it."""
+
+    root: Float[Array, "K D D"]
+    """L"""
+    inverse: Float[Array, "K D D"]
+    """F = L⁻¹, lower triangular, FᵀF = W⁻¹"""
+    log_determinant: Float[Array, "K"]
+    """log|W|"""
+
+
+def cholesky(W: Float[Array, "K D D"]) -> Cholesky:
+    """Factor positive definite matrices."""
     L = jnp.linalg.cholesky(W)
     identity = jnp.broadcast_to(jnp.eye(W.shape[-1], dtype=W.dtype), W.shape)
     log_determinant = 2 * jnp.log(jnp.diagonal(L, axis1=1, axis2=2)).sum(axis=1)
-    return solve_triangular(L, identity, lower=True), log_determinant
+    return Cholesky(L, solve_triangular(L, identity, lower=True), log_determinant)
+
+
+def after(value: Array, earlier: Array) -> Array:
+    """Return ``value``, once ``earlier`` has been computed.
+
+    Two calls of LAPACK that do not depend on each other may run at once on XLA's CPU threads, and
+    on few cores each then waits for threads that the other holds, for ever. Every computation here
+    is therefore one chain of such calls; this ties two that would not be.
+    """
+    return value + jnp.where(jnp.sum(earlier) == jnp.inf, 1, 0).astype(value.dtype)
+
+
+def precision_of_factor(F: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
+    """Return W⁻¹ = FᵀF."""
+    return jnp.einsum("kfd,kfe->kde", F, F)
 
 
 def transform(F: Float[Array, "K D D"], d: Float[Array, "K D n"]) -> Float[Array, "K D n"]:
@@ -38,12 +66,12 @@ def squared_distance(F: Float[Array, "K D D"], d: Float[Array, "K D n"]) -> Floa
     return jnp.stack([row * row for row in rows]).sum(axis=0)
 
 
-def scatter_trace(F: Float[Array, "K D D"], scatter: Float[Array, "P n"]) -> Float[Array, "K n"]:
-    """Return tr(W_k⁻¹ S_i) = tr(F_kᵀF_k S_i) from packed scatters."""
-    D = F.shape[-1]
+def scatter_trace(Q: Float[Array, "K D D"], scatter: Float[Array, "P n"]) -> Float[Array, "K n"]:
+    """Return tr(Q_k S_i) for symmetric Q from packed scatters."""
+    D = Q.shape[-1]
     rows, columns = triangle(D)
-    precision = jnp.einsum("kfd,kfe->kde", F, F)[:, rows, columns]
-    packed = precision * np.where(rows == columns, 1, 2).astype(precision.dtype)
+    chosen = Q[:, rows, columns]
+    packed = chosen * np.where(rows == columns, 1, 2).astype(Q.dtype)
     if D > UNROLLED_FEATURES:
         return packed @ scatter
     return jnp.stack([packed[:, p, None] * scatter[p] for p in range(rows.size)]).sum(axis=0)

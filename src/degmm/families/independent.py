@@ -5,19 +5,20 @@ M = 1 it is the ordinary Gaussian mixture.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.families.base import Factors, Family, Limits, MixtureParameters
 from degmm.families.covariance import floor_eigenvalues
 from degmm.families.gaussian import (
     LOG_2PI,
+    cholesky,
     floored_weights,
-    inverse_factor,
+    precision_of_factor,
     scatter_trace,
     squared_distance,
     weighted_mean_sum,
@@ -43,21 +44,29 @@ class IndependentStatistics(NamedTuple):
 class Independent(Family):
     """Components with independent members; see the module's docstring."""
 
-    def log_density(self, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
+    shares_centre: ClassVar[bool] = False
+
+    def factor(self, parameters: MixtureParameters) -> Factors:
+        """Factor W_k by Cholesky."""
+        root, inverse, log_determinant = cholesky(parameters.within)
+        return Factors(parameters, inverse, root, log_determinant, jnp.zeros_like(parameters.means))
+
+    def log_density(self, factors: Factors, moments: Moments) -> Float[Array, "K n"]:
         """Return log f_k(x_i) (equation 2)."""
         D = moments.n_features
-        factor, log_determinant = inverse_factor(parameters.within)
-        deviation = moments.mean - parameters.means[:, :, None]
-        member = D * LOG_2PI + log_determinant[:, None] + squared_distance(factor, deviation)
-        return -0.5 * (moments.counts * member + scatter_trace(factor, moments.scatter))
+        deviation = moments.mean - factors.parameters.means[:, :, None]
+        distance = squared_distance(factors.inward, deviation)
+        member = D * LOG_2PI + factors.log_determinant[:, None] + distance
+        spread = scatter_trace(precision_of_factor(factors.inward), moments.scatter)
+        return -0.5 * (moments.counts * member + spread)
 
     def statistics(
-        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
+        self, factors: Factors, moments: Moments, responsibilities: Float[Array, "K n"]
     ) -> IndependentStatistics:
-        """Return the sums of equation 4 about the means of ``parameters``."""
+        """Return the sums of equation 4 about the means of ``factors``."""
         weight = responsibilities * moments.weights
         mass = weight * moments.counts
-        deviation = moments.mean - parameters.means[:, :, None]
+        deviation = moments.mean - factors.parameters.means[:, :, None]
         return IndependentStatistics(
             weight.sum(axis=1),
             mass.sum(axis=1),
@@ -66,13 +75,14 @@ class Independent(Family):
         )
 
     def m_step(
-        self, statistics: IndependentStatistics, parameters: MixtureParameters, limits: Limits
+        self, statistics: IndependentStatistics, factors: Factors, limits: Limits
     ) -> MixtureParameters:
         """Return the parameters of equation 4.
 
         A component that has lost all its ensembles keeps its mean and covariance: they no longer
         enter the expected log-likelihood, so any value is optimal.
         """
+        parameters = factors.parameters
         D = parameters.means.shape[1]
         total = statistics.mass.sum()
         alive = statistics.mass > jnp.finfo(total.dtype).eps * total / statistics.mass.size

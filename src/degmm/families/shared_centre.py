@@ -6,21 +6,21 @@ W ⊗ I + B ⊗ 11ᵀ (compound symmetry).
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.families.base import Factors, Family, Limits, MixtureParameters
 from degmm.families.covariance import compose, floor_eigenvalues, symmetric_eigen
 from degmm.families.gaussian import (
     LOG_2PI,
+    cholesky,
     floored_weights,
-    inverse_factor,
+    precision_of_factor,
     scatter_trace,
     transform,
     weighted_mean_sum,
@@ -34,79 +34,20 @@ PRODUCT_FEATURES = 4
 """Up to this D the logarithms of D factors are one logarithm of their product, which cannot overflow."""
 
 
-class JointBasis(NamedTuple):
-    """A basis in which W_k is the identity and B_k is diagonal."""
-
-    inward: Float[Array, "K D D"]
-    """F, from the units of the data: F W Fᵀ = I and F B Fᵀ = diag(β)"""
-    outward: Float[Array, "K D D"]
-    """F⁻¹"""
-    ratio: Float[Array, "K D"]
-    """β, variance of the centres relative to that of the members; what rounding leaves of 0 is 0"""
-
-
-def joint_basis(within: Float[Array, "K D D"], between: Float[Array, "K D D"]) -> JointBasis:
+def joint_factors(parameters: MixtureParameters) -> Factors:
     """Factor positive definite W and positive semidefinite B jointly."""
-    root = jnp.linalg.cholesky(within)
-    inverse, _ = inverse_factor(within)
-    relative = jnp.einsum("kde,kef,kgf->kdg", inverse, between, inverse)
+    root, inverse, log_determinant = cholesky(parameters.within)
+    relative = jnp.einsum("kde,kef,kgf->kdg", inverse, parameters.between, inverse)
     ratio, vectors = symmetric_eigen((relative + jnp.swapaxes(relative, 1, 2)) / 2)
+    # what rounding leaves of an eigenvalue 0 is 0
     rounding = 16 * jnp.finfo(ratio.dtype).eps * jnp.max(jnp.abs(ratio), axis=1, keepdims=True)
-    return JointBasis(
+    return Factors(
+        parameters,
         jnp.einsum("ked,kef->kdf", vectors, inverse),
         jnp.einsum("kde,kef->kdf", root, vectors),
+        log_determinant,
         jnp.where(ratio > rounding, ratio, 0),
     )
-
-
-@jax.custom_jvp
-def centre_terms(
-    within: Float[Array, "K D D"],
-    between: Float[Array, "K D D"],
-    deviation: Float[Array, "K D n"],
-    counts: Float[Array, "n"],
-) -> Float[Array, "K n"]:
-    """Return log|W + M B| − log|W| + M dᵀ(W + M B)⁻¹d, what the centre adds to −2 log f_k.
-
-    Its derivatives are given apart, because that of an eigendecomposition is infinite at equal
-    eigenvalues.
-    """
-    return _centre_terms(within, between, deviation, counts)[0]
-
-
-def _centre_terms(
-    within: Array, between: Array, deviation: Array, counts: Array
-) -> tuple[Array, JointBasis, Array, Array]:
-    basis = joint_basis(within, between)
-    z = transform(basis.inward, deviation)
-    growth = 1 + counts * basis.ratio[:, :, None]
-    if deviation.shape[1] <= PRODUCT_FEATURES:
-        logs = jnp.log(jnp.prod(growth, axis=1))
-    else:
-        logs = jnp.log(growth).sum(axis=1)
-    return logs + counts * (z * z / growth).sum(axis=1), basis, z, growth
-
-
-@centre_terms.defjvp
-def _centre_terms_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    counts = primals[3]
-    d_within, d_between, d_deviation, _ = tangents
-    value, basis, z, growth = _centre_terms(*primals)
-
-    def inward(change: Array) -> Array:
-        return jnp.einsum("kde,kef,kgf->kdg", basis.inward, change, basis.inward)
-
-    def quadratic(change: Array) -> Array:
-        return (change[..., None] * y[:, :, None] * y[:, None, :]).sum(axis=(1, 2))
-
-    y = z / growth
-    member, centre = inward(d_within), inward(d_between)
-    own = jnp.diagonal(member, axis1=1, axis2=2)[:, :, None]
-    shared = jnp.diagonal(centre, axis1=1, axis2=2)[:, :, None]
-    logs = ((own + counts * shared) / growth - own).sum(axis=1)
-    squares = -counts * (quadratic(member) + counts * quadratic(centre))
-    moved = 2 * counts * (y * transform(basis.inward, d_deviation)).sum(axis=1)
-    return value, logs + squares + moved
 
 
 class SharedCentreStatistics(NamedTuple):
@@ -128,21 +69,27 @@ class SharedCentreStatistics(NamedTuple):
 class SharedCentre(Family):
     """Components with a shared centre; the M-step is for ensembles that all have one number M ≥ 2."""
 
-    def log_density(self, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
-        """Return log f_k(x_i) (equation 6)."""
-        D = moments.n_features
-        factor, log_determinant = inverse_factor(parameters.within)
-        deviation = moments.mean - parameters.means[:, :, None]
-        member = D * LOG_2PI + log_determinant[:, None]
-        centre = centre_terms(parameters.within, parameters.between, deviation, moments.counts)
-        return -0.5 * (moments.counts * member + centre + scatter_trace(factor, moments.scatter))
+    shares_centre: ClassVar[bool] = True
 
-    def statistics(
-        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
-    ) -> Any:
-        """Return the sums of equation 7 about the means of ``parameters``."""
+    def factor(self, parameters: MixtureParameters) -> Factors:
+        """Factor W_k and B_k jointly."""
+        return joint_factors(parameters)
+
+    def log_density(self, factors: Factors, moments: Moments) -> Float[Array, "K n"]:
+        """Return log f_k(x_i) (equation 6)."""
+        D, counts = moments.n_features, moments.counts
+        z = transform(factors.inward, moments.mean - factors.parameters.means[:, :, None])
+        growth = 1 + counts * factors.ratio[:, :, None]
+        few = D <= PRODUCT_FEATURES
+        logs = jnp.log(jnp.prod(growth, axis=1)) if few else jnp.log(growth).sum(axis=1)
+        member = D * LOG_2PI + factors.log_determinant[:, None] + (z * z / growth).sum(axis=1)
+        spread = scatter_trace(precision_of_factor(factors.inward), moments.scatter)
+        return -0.5 * (counts * member + logs + spread)
+
+    def statistics(self, factors: Factors, moments: Moments, responsibilities: Float[Array, "K n"]) -> Any:
+        """Return the sums of equation 7 about the means of ``factors``."""
         weight = responsibilities * moments.weights
-        deviation = moments.mean - parameters.means[:, :, None]
+        deviation = moments.mean - factors.parameters.means[:, :, None]
         return SharedCentreStatistics(
             weight.sum(axis=1),
             (weight * moments.counts).sum(axis=1),
@@ -151,12 +98,13 @@ class SharedCentre(Family):
             weighted_scatter(weight, moments.scatter),
         )
 
-    def m_step(self, statistics: Any, parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
+    def m_step(self, statistics: Any, factors: Factors, limits: Limits) -> MixtureParameters:
         """Return the parameters of equation 7, the maximum at one number M ≥ 2 of members.
 
         The gradient is that of an interior solution; where B_k meets its boundary, the correction
         is a constant to it.
         """
+        parameters = factors.parameters
         D = parameters.means.shape[1]
         total = statistics.weight.sum()
         members = statistics.mass.sum() / total
@@ -218,8 +166,17 @@ def _closed_form(
     is pooled from both. B given a floored W is a maximum again.
     """
     start = floor_eigenvalues(scatter, floor)
-    basis = joint_basis(start, members * centres)
-    pooled = jnp.minimum((basis.ratio - 1) / members, 0)
-    within = floor_eigenvalues(start + compose(basis.outward, pooled), floor)
-    basis = joint_basis(within, members * centres)
-    return within, compose(basis.outward, jnp.maximum(basis.ratio - 1, 0) / members)
+    outward, ratio = _relative(start, members * centres)
+    pooled = jnp.minimum((ratio - 1) / members, 0)
+    within = floor_eigenvalues(start + compose(outward, pooled), floor)
+    outward, ratio = _relative(within, members * centres)
+    return within, compose(outward, jnp.maximum(ratio - 1, 0) / members)
+
+
+def _relative(
+    W: Float[Array, "K D D"], other: Float[Array, "K D D"]
+) -> tuple[Float[Array, "K D D"], Float[Array, "K D"]]:
+    """Return T and d with W = TTᵀ and ``other`` = T diag(d) Tᵀ."""
+    unused = W[:, 0, 0]
+    factors = joint_factors(MixtureParameters(unused, W[:, 0], W, other))
+    return factors.outward, factors.ratio

@@ -15,9 +15,10 @@ from jax import lax
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.families.base import Factors, Family, Limits, MixtureParameters
 from degmm.families.covariance import CovarianceStructure, compose, floor_eigenvalues, symmetric_eigen
 from degmm.families.gaussian import (
+    after,
     floored_weights,
     transform,
     weighted_mean_sum,
@@ -25,7 +26,7 @@ from degmm.families.gaussian import (
     weighted_scatter,
 )
 from degmm.families.independent import Independent
-from degmm.families.shared_centre import SharedCentre, joint_basis
+from degmm.families.shared_centre import SharedCentre
 from degmm.moments import Moments, unpack
 
 
@@ -72,16 +73,13 @@ def shared_centre(covariance: CovarianceStructure, counts: np.ndarray | None) ->
 class SharedCentreVarying(SharedCentre):
     """Components whose members share a centre, with an M-step for any numbers of members."""
 
-    def statistics(
-        self, parameters: MixtureParameters, moments: Moments, responsibilities: Float[Array, "K n"]
-    ) -> Any:
+    def statistics(self, factors: Factors, moments: Moments, responsibilities: Float[Array, "K n"]) -> Any:
         """Return the expected sums of equation 8."""
         D, counts = moments.n_features, moments.counts
-        basis = lax.stop_gradient(joint_basis(parameters.within, parameters.between))
         weight = responsibilities * moments.weights
         mass = weight * counts
-        z = transform(basis.inward, moments.mean - parameters.means[:, :, None])
-        variance = basis.ratio[:, :, None] / (1 + counts * basis.ratio[:, :, None])
+        z = transform(factors.inward, moments.mean - factors.parameters.means[:, :, None])
+        variance = factors.ratio[:, :, None] / (1 + counts * factors.ratio[:, :, None])
         u = counts * variance * z
         eye = jnp.eye(D, dtype=z.dtype)
 
@@ -99,21 +97,20 @@ class SharedCentreVarying(SharedCentre):
             centre_square=second(weight),
             centre_mass_square=second(mass),
             cross=jnp.einsum("kdn,ken->kde", mass[:, None, :] * z, u),
-            member_square=jnp.einsum("kde,kef,kgf->kdg", basis.inward, scatter, basis.inward)
+            member_square=jnp.einsum("kde,kef,kgf->kdg", factors.inward, scatter, factors.inward)
             + unpack(weighted_outer(mass, z), D),
             mass_2=(mass * counts).sum(axis=1),
             square_2=unpack(weighted_outer(mass * counts, z), D),
             square_3=unpack(weighted_outer(mass * counts**2, z), D),
         )
 
-    def m_step(self, statistics: Any, parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
+    def m_step(self, statistics: Any, factors: Factors, limits: Limits) -> MixtureParameters:
         """Return parameters of a higher expected likelihood (equation 8).
 
         A component moves its directions on to or off the boundary B = 0 where that provably
         raises the likelihood, and else takes the step of the expanded model.
         """
-        s = statistics
-        basis = lax.stop_gradient(joint_basis(parameters.within, parameters.between))
+        s, parameters = statistics, factors.parameters
         total = s.mass.sum()
         alive = s.mass > jnp.finfo(total.dtype).eps * total / s.mass.size
         mass = jnp.where(alive, s.mass, 1)
@@ -127,7 +124,8 @@ class SharedCentreVarying(SharedCentre):
         zu = s.cross - mass[:, None, None] * _outer(mean_z, mean_u)
         zz = s.member_square - mass[:, None, None] * _outer(mean_z, mean_z)
         uu, zu = (jnp.where(alive[:, None, None], part, 0) for part in (uu, zu))
-        slope = self.covariance.regress(zu, uu)
+        edge, moves = self._boundary(s, factors.ratio, mass, own_mass)
+        slope = self.covariance.regress(zu, after(uu, lax.stop_gradient(edge)))
         fitted = jnp.einsum("kde,kfe->kdf", slope, zu)
         rest = zz - fitted - _transposed(fitted) + jnp.einsum("kde,kef,kgf->kdg", slope, uu, slope)
         within = self.covariance.project(rest / mass[:, None, None], own_mass)
@@ -137,12 +135,11 @@ class SharedCentreVarying(SharedCentre):
         between = jnp.einsum("kde,kef,kgf->kdg", slope, spread, slope)
         shift = mean_z + jnp.einsum("kde,ke->kd", slope, alpha - mean_u)
 
-        edge, moves = self._boundary(s, basis.ratio, mass, own_mass)
         expand = alive & ~moves
-        shift = jnp.where(expand[:, None], jnp.einsum("kde,ke->kd", basis.outward, shift), 0)
-        floored = floor_eigenvalues(_carried(basis.outward, within), limits.covariance)
+        shift = jnp.where(expand[:, None], jnp.einsum("kde,ke->kd", factors.outward, shift), 0)
+        floored = floor_eigenvalues(_carried(factors.outward, within), limits.covariance)
         within = jnp.where(expand[:, None, None], floored, parameters.within)
-        between = _carried(basis.outward, jnp.where(moves[:, None, None], edge, between))
+        between = _carried(factors.outward, jnp.where(moves[:, None, None], edge, between))
         between = jnp.where(alive[:, None, None], between, parameters.between)
         return MixtureParameters(
             weights=floored_weights(s.weight, limits.weight),

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from degmm import nets
 from degmm.arrays import Array
 from degmm.families.base import Family, Limits, MixtureParameters
-from degmm.inference.mixture import log_joint
+from degmm.families.derivative import smooth_log_density
 from degmm.inference.objectives import Objective
 from degmm.moments import Moments, bucket, padded
 from degmm.nets import EncoderInputs
@@ -111,8 +111,9 @@ def train(
         log_gamma = jax.nn.log_softmax(scores + jnp.log(previous.weights)[:, None], axis=0)
         gamma = jnp.exp(log_gamma)
         settled = gamma if objective.through_m_step else lax.stop_gradient(gamma)
-        parameters = family.m_step(family.statistics(previous, moments, settled), previous, limits)
-        joint = log_joint(family, parameters, moments)
+        factors = lax.stop_gradient(family.factor(previous))
+        parameters = family.m_step(family.statistics(factors, moments, settled), factors, limits)
+        joint = jnp.log(parameters.weights)[:, None] + smooth_log_density(family, parameters, moments)
         trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
         value = (weights * objective.of_ensembles(joint, log_gamma)).sum() / members_per_ensemble
         learning = -(weights * (target * log_gamma).sum(axis=0)).sum() / members_per_ensemble

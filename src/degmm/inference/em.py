@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Float, Int
 
 from degmm.arrays import Array
-from degmm.families.base import Family, Limits, MixtureParameters, Statistics
+from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
 from degmm.inference.mixture import full_pass
 from degmm.moments import Moments
 
@@ -21,13 +21,19 @@ class EMState(NamedTuple):
 
     iteration: Int[Array, ""]
     """Number of M-steps done; −1 before the first pass"""
-    parameters: MixtureParameters
+    factors: Factors
     log_likelihood: Float[Array, ""]
-    """ℓ at ``parameters``"""
+    """ℓ at the parameters of ``factors``"""
     statistics: Statistics
-    """What the M-step from ``parameters`` needs"""
+    """What the M-step from there needs"""
     history: Float[Array, "capacity"]
+    """ℓ by iteration, NaN where there was none"""
     status: Int[Array, ""]
+
+    @property
+    def parameters(self) -> MixtureParameters:
+        """The parameters reached."""
+        return self.factors.parameters
 
 
 @partial(jax.jit, static_argnums=(0, 6))
@@ -54,11 +60,12 @@ def run_em(
     eps = jnp.finfo(blocks.mean.dtype).eps
 
     def init(parameters: MixtureParameters) -> EMState:
-        shapes = jax.eval_shape(partial(full_pass, family), parameters, blocks)[1]
+        factors = family.factor(parameters)
+        shapes = jax.eval_shape(partial(full_pass, family), factors, blocks)[1]
         dtype = blocks.mean.dtype
         return EMState(
             iteration=jnp.array(-1),
-            parameters=parameters,
+            factors=factors,
             log_likelihood=jnp.array(-jnp.inf, dtype),
             statistics=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes),
             history=jnp.full(capacity, jnp.nan, dtype),
@@ -68,9 +75,10 @@ def run_em(
     def step(state: EMState) -> EMState:
         # The first pass only evaluates the start: one body, hence one compilation, serves both.
         fresh = state.iteration < 0
-        moved = family.m_step(state.statistics, state.parameters, limits)
-        candidate = jax.tree.map(partial(jnp.where, fresh), state.parameters, moved)
-        value, statistics = full_pass(family, candidate, blocks)
+        moved = family.m_step(state.statistics, state.factors, limits)
+        candidate = jax.tree.map(partial(jnp.where, fresh), state.factors.parameters, moved)
+        factors = family.factor(candidate)
+        value, statistics = full_pass(family, factors, blocks)
         finite = jnp.isfinite(value)
         gain = (value - state.log_likelihood) / total_weight
         visible = jnp.maximum(tol, 2 * eps * jnp.abs(value) / total_weight)
@@ -79,7 +87,7 @@ def run_em(
         iteration = state.iteration + 1
         return EMState(
             iteration=iteration,
-            parameters=jax.tree.map(partial(jnp.where, accept), candidate, state.parameters),
+            factors=jax.tree.map(partial(jnp.where, accept), factors, state.factors),
             log_likelihood=jnp.where(accept, value, state.log_likelihood),
             statistics=jax.tree.map(partial(jnp.where, accept), statistics, state.statistics),
             history=state.history.at[iteration].set(jnp.where(accept, value, state.log_likelihood)),

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.families.base import Family, Limits, MixtureParameters, Statistics
+from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
 from degmm.moments import Moments, bucket, padded
 
 BLOCK_VALUES = 2**18
@@ -17,9 +17,9 @@ BLOCK_RANGE = (1024, 16384)
 """Fewest and most ensembles in a block."""
 
 
-def log_joint(family: Family, parameters: MixtureParameters, moments: Moments) -> Float[Array, "K n"]:
+def log_joint(family: Family, factors: Factors, moments: Moments) -> Float[Array, "K n"]:
     """Return log π_k + log f_k(x_i)."""
-    return jnp.log(parameters.weights)[:, None] + family.log_density(parameters, moments)
+    return jnp.log(factors.parameters.weights)[:, None] + family.log_density(factors, moments)
 
 
 def e_step(joint: Float[Array, "K n"]) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
@@ -44,7 +44,7 @@ def evaluate(
 def _evaluate(
     family: Family, parameters: MixtureParameters, moments: Moments
 ) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
-    return e_step(log_joint(family, parameters, moments))
+    return e_step(log_joint(family, family.factor(parameters), moments))
 
 
 def divergence(
@@ -70,22 +70,21 @@ def m_step_from(
     identity = jnp.broadcast_to(jnp.eye(D, dtype=dtype), (K, D, D))
     parameters = MixtureParameters(jnp.full(K, 1 / K, dtype), jnp.zeros((K, D), dtype), identity, identity)
     for _ in range(2):
-        statistics = family.statistics(parameters, moments, responsibilities)
-        parameters = family.m_step(statistics, parameters, limits)
+        factors = family.factor(parameters)
+        statistics = family.statistics(factors, moments, responsibilities)
+        parameters = family.m_step(statistics, factors, limits)
     return parameters
 
 
-def full_pass(
-    family: Family, parameters: MixtureParameters, blocks: Moments
-) -> tuple[Float[Array, ""], Statistics]:
+def full_pass(family: Family, factors: Factors, blocks: Moments) -> tuple[Float[Array, ""], Statistics]:
     """Return the log-likelihood and the statistics of the next M-step, block by block.
 
     The responsibilities of one block exist at a time, never those of all ensembles.
     """
 
     def one(block: Moments) -> tuple[Float[Array, ""], Statistics]:
-        log_density, responsibilities = e_step(log_joint(family, parameters, block))
-        return (block.weights * log_density).sum(), family.statistics(parameters, block, responsibilities)
+        log_density, responsibilities = e_step(log_joint(family, factors, block))
+        return (block.weights * log_density).sum(), family.statistics(factors, block, responsibilities)
 
     first = jax.tree.map(lambda part: part[0], blocks)
     if blocks.counts.shape[0] == 1:

@@ -124,7 +124,8 @@ def _fits(
         hard = sets.astype(moments.mean.dtype)
         parameters = m_step_from(family, hard, moments, limits)
         size = hard @ moments.weights
-        density = (hard * moments.weights * family.log_density(parameters, moments)).sum(axis=1)
+        log_density = family.log_density(family.factor(parameters), moments)
+        density = (hard * moments.weights * log_density).sum(axis=1)
         return density + size * jnp.log(jnp.maximum(size, 1))
 
     return jax.lax.map(some, masks)
