@@ -1,6 +1,6 @@
 """Data that break mixtures: what a fit makes of each, as the table in docs/robustness.md.
 
-    python benchmarks/hard_data.py
+python benchmarks/hard_data.py
 """
 
 import warnings
@@ -67,14 +67,24 @@ def row(X: np.ndarray, K: int, member_model: str, dtype) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = EGMM(K, member_model=member_model, random_state=0).fit(X.astype(dtype))
-    numbers = (model.weights_, model.means_, model.covariances_, model.predict_proba(X), model.score_samples(X))
+    numbers = (
+        model.weights_,
+        model.means_,
+        model.covariances_,
+        model.predict_proba(X),
+        model.score_samples(X),
+    )
     sound = all(np.isfinite(part).all() for part in numbers)
     sizes = "/".join(str(size) for size in np.bincount(model.labels_, minlength=K))
     return f"{model.result_.name} ({sizes})" if sound else f"NOT FINITE, {model.result_.name}"
 
 
 if __name__ == "__main__":
-    print("| data | " + " | ".join(f"{m.replace('_', ' ')}, float{bits}" for m in MEMBER_MODELS for bits in (64, 32)) + " |")
+    print(
+        "| data | "
+        + " | ".join(f"{m.replace('_', ' ')}, float{bits}" for m in MEMBER_MODELS for bits in (64, 32))
+        + " |"
+    )
     print("|---|---|---|---|---|")
     for name, (X, K) in cases().items():
         found = [row(X, K, m, dtype) for m in MEMBER_MODELS for dtype in (np.float64, np.float32)]

@@ -42,7 +42,11 @@ def held_out(X: np.ndarray, member_model: str, K: int) -> float:
 
 
 if __name__ == "__main__":
-    print("| data | " + " | ".join(f"{m.replace('_', ' ')} K={K}" for m in MEMBER_MODELS for K in COMPONENTS) + " |")
+    print(
+        "| data | "
+        + " | ".join(f"{m.replace('_', ' ')} K={K}" for m in MEMBER_MODELS for K in COMPONENTS)
+        + " |"
+    )
     print("|---|" + "---|" * (len(MEMBER_MODELS) * len(COMPONENTS)))
     for name, X in stations(Path(os.environ["DEGMM_DATA"])).items():
         row = [f"{held_out(X, m, K):.2f}" for m in MEMBER_MODELS for K in COMPONENTS]

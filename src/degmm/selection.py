@@ -1,24 +1,27 @@
 """Choosing the number of clusters: criteria of the fit, and the density of ensembles held out."""
 
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils import Bunch
+from sklearn.utils import _safe_indexing
 
-from degmm.ensembles import Ensemble, members_of
+from degmm.ensembles import Ensemble, as_members, members_of
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_weights, generator
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CRITERIA: dict[str, Callable[..., Any]] = {"bic": min, "aic": min, "icl": min, "held_out": max}
-"""What is compared, and whether less or more is better."""
+CRITERIA = {"bic": -1, "aic": -1, "icl": -1, "held_out": 1}
+"""What is compared; −1 where less is better, 1 where more is"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +30,11 @@ class Selection:
 
     table: "pd.DataFrame"
     """One row a number of components: log_likelihood (total), n_parameters, bic, aic, icl, held_out
-    (mean log density of an ensemble held out, nats) with held_out_se, result, seconds"""
+    (mean log density of an ensemble held out, nats) with held_out_se, result (how the fit to all
+    ensembles ended, a name in :class:`degmm.inference.solution.Result`), seconds"""
     best: dict[str, int]
-    """The best number of components by ``bic``, ``aic``, ``icl`` and ``held_out``"""
+    """The best number of components by ``bic``, ``aic``, ``icl`` and ``held_out``; a criterion that is
+    finite for no number is left out"""
     models: dict[int, BaseMixture]
     """The model fitted to all ensembles, by number of components"""
 
@@ -49,6 +54,8 @@ def select_components(
     other in time are not independent: an integer ``cv`` cuts them into blocks of consecutive cases,
     as they are in X, so that neighbours are not on both sides (docs/selection.md).
 
+    A fit that goes wrong does not warn: the column ``result`` of the table says how it ended.
+
     Parameters
     ----------
     estimator : GMM, EGMM, DGMM or DEGMM
@@ -62,7 +69,9 @@ def select_components(
     sample_weight : array-like, shape (n,), optional
         Weights of the ensembles.
     n_jobs : int, optional
-        Fits side by side, as in joblib; −1 for one a core.
+        Processes, as in joblib: each compares one number of components at a time; −1 for one a core.
+        All is done in this process where there is one core or one number of components and, unless a
+        positive number is given, on an accelerator, whose memory a process takes for itself.
 
     Returns
     -------
@@ -70,56 +79,110 @@ def select_components(
 
     Raises
     ------
+    TypeError
+        If the estimator is none of this package.
     ValueError
-        If ``components`` is empty or holds anything but integers of at least 1.
+        If ``components`` is empty or holds anything but integers of at least 1, ``cv`` does not fit
+        the data, ``n_jobs`` is 0 or no integer, or a fit refuses its settings or X.
     """
     import pandas as pd
     from joblib import Parallel, delayed
 
+    if not isinstance(estimator, BaseMixture):
+        kind = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
+        raise TypeError(f"estimator: expected a GMM, EGMM, DGMM or DEGMM, got {kind}")
     wanted = _checked_components(components)
     X = X if isinstance(X, Ensemble) else members_of(X)
-    weights = check_weights(sample_weight, len(X))
-    folds = [] if cv is None else list(check_cv(cv).split(np.zeros(len(X))))
+    n = as_members(X).shape[0]
+    weights = check_weights(sample_weight, n)
+    folds = _folds(cv, n)
+    workers = _workers(n_jobs, len(wanted))
     seeds = generator(estimator.get_params()["random_state"]).integers(2**31 - 1, size=len(wanted))
+    models = [
+        clone(estimator).set_params(n_components=K, random_state=int(seed))
+        for K, seed in zip(wanted, seeds, strict=True)
+    ]
+    # Processes, for LAPACK calls of XLA from two threads can wait for each other for ever. The largest
+    # mixtures take longest and go first.
+    done = Parallel(n_jobs=workers, prefer="processes")(
+        delayed(_compared)(model, X, weights, folds) for model in reversed(models)
+    )
+    fitted = {model.n_components: model for model, _ in reversed(done)}
+    rows = {model.n_components: row for model, row in reversed(done)}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("n_components")
+    return Selection(table, _best(table), fitted)
 
-    def job(K: int, seed: int) -> Bunch:
-        model = clone(estimator).set_params(n_components=K, random_state=int(seed))
-        start = time.perf_counter()
+
+def _compared(
+    model: BaseMixture, X: Any, weights: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[BaseMixture, dict[str, Any]]:
+    """Return the model fitted to all ensembles, and its row of the table."""
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         held_out = [
-            clone(model).fit(X[train], sample_weight=weights[train]).score_samples(X[test])
+            clone(model)
+            .fit(_safe_indexing(X, train), sample_weight=weights[train])
+            .score_samples(_safe_indexing(X, test))
             for train, test in folds
         ]
         model.fit(X, sample_weight=weights)
-        row = {
-            "log_likelihood": model.log_likelihood_,
-            "n_parameters": model.n_parameters_,
-            "bic": model.bic(X, sample_weight=weights),
-            "aic": model.aic(X, sample_weight=weights),
-            "icl": model.icl(X, sample_weight=weights),
-            **_held_out(held_out, [weights[test] for _, test in folds]),
-            "result": model.result_.name,
-            "seconds": time.perf_counter() - start,
-        }
-        return Bunch(model=model, row=row)
-
-    done = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(job)(K, seed) for K, seed in zip(wanted, seeds, strict=True)
-    )
-    rows = {K: one.row for K, one in zip(wanted, done, strict=True)}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("n_components")
-    kept = [name for name in CRITERIA if folds or name != "held_out"]
-    best = {name: CRITERIA[name]((row[name], K) for K, row in rows.items())[1] for name in kept}
-    return Selection(table, best, {K: one.model for K, one in zip(wanted, done, strict=True)})
+    return model, {
+        "log_likelihood": model.log_likelihood_,
+        "n_parameters": model.n_parameters_,
+        "bic": model.bic(X, sample_weight=weights),
+        "aic": model.aic(X, sample_weight=weights),
+        "icl": model.icl(X, sample_weight=weights),
+        **_held_out(held_out, [weights[test] for _, test in folds]),
+        "result": model.result_.name,
+        "seconds": time.perf_counter() - start,
+    }
 
 
 def _checked_components(components: Iterable[int]) -> list[int]:
-    wanted = sorted(set(components))
-    bad = [K for K in wanted if not isinstance(K, int | np.integer) or isinstance(K, bool) or K < 1]
-    if bad or not wanted:
+    given = list(components) if isinstance(components, Iterable) else []
+    bad = [K for K in given if not isinstance(K, Integral) or isinstance(K, bool) or K < 1]
+    if bad or not given:
         raise ValueError(
-            f"components: expected one or more integers of at least 1, got {bad[0] if bad else wanted!r}"
+            f"components: expected one or more integers of at least 1, got {bad[0] if bad else components!r}"
         )
-    return [int(K) for K in wanted]
+    return sorted({int(K) for K in given})
+
+
+def _folds(cv: Any, n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the cases to train on and those to test on, fold by fold."""
+    if cv is None:
+        return []
+    try:
+        return list(check_cv(cv).split(np.zeros(n)))
+    except ValueError as error:
+        raise ValueError(f"cv: {error}") from error
+
+
+def _workers(n_jobs: Any, n_fits: int) -> int:
+    """Return the number of processes to use."""
+    import jax
+    from joblib import effective_n_jobs
+
+    sound = n_jobs is None or (isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool) and n_jobs != 0)
+    if not sound:
+        raise ValueError(
+            f"n_jobs: expected a number of processes, −1 for one a core, or None; got {n_jobs!r}"
+        )
+    if jax.default_backend() != "cpu" and (n_jobs is None or n_jobs < 0):
+        return 1
+    return min(effective_n_jobs(n_jobs), n_fits)
+
+
+def _best(table: "pd.DataFrame") -> dict[str, int]:
+    """Return the number of components, the smallest of equals, at which each criterion is best."""
+    components = table.index.to_numpy(int)
+    best = {}
+    for name, sign in CRITERIA.items():
+        values = sign * table[name].to_numpy(float)
+        if not np.isnan(values).all():
+            best[name] = int(components[np.nanargmax(values)])
+    return best
 
 
 def _held_out(scores: list[np.ndarray], weights: list[np.ndarray]) -> dict[str, float]:
@@ -129,5 +192,7 @@ def _held_out(scores: list[np.ndarray], weights: list[np.ndarray]) -> dict[str, 
     sums = np.array([s.astype(np.float64) @ w for s, w in zip(scores, weights, strict=True)])
     totals = np.array([w.sum() for w in weights])
     mean = sums.sum() / totals.sum()
+    if len(sums) == 1:
+        return {"held_out": mean, "held_out_se": np.nan}
     spread = (sums / np.where(totals > 0, totals, 1)).std(ddof=1)
     return {"held_out": mean, "held_out_se": spread / np.sqrt(len(sums))}

@@ -143,6 +143,68 @@ def fit(
     run_fit(file, model.value, output, variables, member_dim, settings, given, format.value)
 
 
+@app.command()
+def select(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="NetCDF file with a member dimension.", show_default=False)],
+    components: Annotated[
+        str, typer.Option("--K", help="Numbers of clusters: 1:8 (both ends), 1:8:2 or 2,4,6.")
+    ] = "1:8",
+    model: Annotated[Model, typer.Option(help="Which mixture, and how it is fitted.")] = Model.EGMM,
+    member_model: Annotated[
+        str,
+        typer.Option(
+            help="How members depend on each other, given the cluster: independent or shared-centre."
+        ),
+    ] = "independent",
+    covariance_type: Annotated[
+        CovarianceType, typer.Option(help="Structure of the covariances.")
+    ] = CovarianceType.FULL,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--variable", help="A variable to keep, by name; may be repeated. [default: all]"),
+    ] = None,
+    member_dim: Annotated[
+        str | None, typer.Option(help="Name of the member dimension. [default: found in the file]")
+    ] = None,
+    folds: Annotated[
+        int,
+        typer.Option(min=0, help="Folds of the cross-validation, blocks of consecutive cases; 0 for none."),
+    ] = 5,
+    n_init: Annotated[int, typer.Option(min=1, help="Number of starts of a fit.")] = 64,
+    random_state: Annotated[int, typer.Option("--seed", min=0, help="Seed of the fits.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for table and picture.")] = Path(
+        "out"
+    ),
+    format: Annotated[Format, typer.Option(help="Format of the picture.")] = Format.PNG,
+) -> None:
+    """Compare numbers of clusters on the ensembles of a file: table and picture."""
+    from degmm.cli.select import run_select
+
+    settings: dict[str, Any] = {
+        "covariance_type": covariance_type.value,
+        "member_model": member_model,
+        "n_init": n_init,
+        "random_state": random_state,
+        "progress": False,
+    }
+    given = [name for name in settings if _is_given(context, name)]
+    run_select(
+        file,
+        model.value,
+        components,
+        output,
+        variables,
+        member_dim,
+        folds,
+        jobs,
+        settings,
+        given,
+        format.value,
+    )
+
+
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

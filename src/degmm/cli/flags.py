@@ -21,6 +21,21 @@ FIT_FLAGS = {
     "output": "--output",
     "format": "--format",
 }
+SELECT_FLAGS = {
+    "n_components": "--K",
+    "components": "--K",
+    "covariance_type": "--covariance-type",
+    "member_model": "--member-model",
+    "n_init": "--n-init",
+    "random_state": "--seed",
+    "variables": "--variable",
+    "member_dim": "--member-dim",
+    "cv": "--folds",
+    "n_splits": "--folds",
+    "n_jobs": "--jobs",
+    "output": "--output",
+    "format": "--format",
+}
 COMPARE_FLAGS = {
     "n": "--n",
     "M": "--M",

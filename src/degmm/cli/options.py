@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Model(StrEnum):
-    """Models of ``degmm fit``."""
+    """Models of ``degmm fit`` and ``degmm select``."""
 
     GMM = "gmm"
     EGMM = "egmm"

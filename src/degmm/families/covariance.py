@@ -116,11 +116,17 @@ def symmetric_eigen(
     if D > 2:
         return jnp.linalg.eigh(C)
     a, b, c = C[:, 0, 0], C[:, 1, 0], C[:, 1, 1]
-    angle = jnp.where(b == 0, 0, 0.5 * jnp.arctan2(2 * b, a - c))
-    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    half = jnp.hypot((a - c) / 2, b)
+    # half angles without cancellation: the larger of |cos|, |sin| from a root, the other by division
+    plain = b == 0
+    larger = jnp.sqrt(0.5 + 0.25 * jnp.abs(a - c) / jnp.where(half > 0, half, 1))
+    smaller = 0.5 * b / jnp.where(plain, 1, half * larger)
+    upright = a >= c
+    cosine = jnp.where(plain, 1, jnp.where(upright, larger, jnp.abs(smaller)))
+    sine = jnp.where(plain, 0, jnp.where(upright, smaller, jnp.sign(b) * larger))
     vectors = jnp.stack([jnp.stack([cosine, -sine], -1), jnp.stack([sine, cosine], -1)], -2)
     middle = (a + c) / 2
-    half = jnp.where(b == 0, (a - c) / 2, jnp.hypot((a - c) / 2, b))
+    half = jnp.where(plain, (a - c) / 2, half)
     return jnp.stack([middle + half, middle - half], -1), vectors
 
 

@@ -18,6 +18,7 @@ from degmm.families.base import Factors, Family, Limits, MixtureParameters
 from degmm.families.covariance import compose, floor_eigenvalues, symmetric_eigen
 from degmm.families.gaussian import (
     LOG_2PI,
+    after,
     cholesky,
     floored_weights,
     precision_of_factor,
@@ -36,7 +37,8 @@ PRODUCT_FEATURES = 4
 
 def joint_factors(parameters: MixtureParameters) -> Factors:
     """Factor positive definite W and positive semidefinite B jointly."""
-    root, inverse, log_determinant = cholesky(parameters.within)
+    within = after(parameters.within, parameters.between)
+    root, inverse, log_determinant = cholesky(within)
     relative = jnp.einsum("kde,kef,kgf->kdg", inverse, parameters.between, inverse)
     ratio, vectors = symmetric_eigen((relative + jnp.swapaxes(relative, 1, 2)) / 2)
     # what rounding leaves of an eigenvalue 0 is 0

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from degmm import nets
 from degmm.arrays import Array
+from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.derivative import smooth_log_density
 from degmm.inference.objectives import Objective
@@ -74,7 +75,7 @@ def encoder_inputs(moments: Moments, members: np.ndarray | None) -> EncoderInput
     )
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jit, static_argnums=0)
 def respond(
     graph: Any, network: Any, log_weights: Float[Array, "K"], inputs: EncoderInputs
 ) -> Float[Array, "n K"]:
@@ -82,7 +83,7 @@ def respond(
     return jax.nn.softmax(nets.apply(graph, network, inputs) + log_weights, axis=1)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
+@partial(jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def train(
     graph: Any,
     family: Family,

@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Float, Int
 
 from degmm.arrays import Array
+from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
 from degmm.inference.mixture import full_pass
 from degmm.moments import Moments
@@ -36,7 +37,7 @@ class EMState(NamedTuple):
         return self.factors.parameters
 
 
-@partial(jax.jit, static_argnums=(0, 6))
+@partial(jit, static_argnums=(0, 6))
 def run_em(
     family: Family,
     starts: MixtureParameters,
@@ -97,4 +98,10 @@ def run_em(
     def unfinished(state: EMState) -> Array:
         return (state.status == RUNNING) & (state.iteration < max_iter)
 
-    return jax.vmap(lambda parameters: lax.while_loop(unfinished, step, init(parameters)))(starts)
+    def run(parameters: MixtureParameters) -> EMState:
+        return lax.while_loop(unfinished, step, init(parameters))
+
+    if starts.weights.shape[0] == 1:  # a loop of its own is compiled and run faster
+        alone = run(jax.tree.map(lambda part: part[0], starts))
+        return jax.tree.map(lambda part: jnp.asarray(part)[None], alone)
+    return jax.vmap(run)(starts)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.arrays import Array
+from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
 from degmm.moments import Moments, bucket, padded
 
@@ -40,7 +41,7 @@ def evaluate(
     return np.asarray(log_density)[:n], np.asarray(responsibilities)[:, :n]
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jit, static_argnums=0)
 def _evaluate(
     family: Family, parameters: MixtureParameters, moments: Moments
 ) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
@@ -69,11 +70,13 @@ def m_step_from(
     dtype = moments.mean.dtype
     identity = jnp.broadcast_to(jnp.eye(D, dtype=dtype), (K, D, D))
     parameters = MixtureParameters(jnp.full(K, 1 / K, dtype), jnp.zeros((K, D), dtype), identity, identity)
-    for _ in range(2):
+
+    def step(_: Array, parameters: MixtureParameters) -> MixtureParameters:
         factors = family.factor(parameters)
         statistics = family.statistics(factors, moments, responsibilities)
-        parameters = family.m_step(statistics, factors, limits)
-    return parameters
+        return family.m_step(statistics, factors, limits)
+
+    return jax.lax.fori_loop(0, 2, step, parameters)  # a loop, so that the step is compiled once
 
 
 def full_pass(family: Family, factors: Factors, blocks: Moments) -> tuple[Float[Array, ""], Statistics]:

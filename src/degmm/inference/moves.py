@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from degmm.arrays import Array
+from degmm.compilation import jit
 from degmm.families.base import Family, Limits
 from degmm.inference.mixture import m_step_from
 from degmm.inference.starts import spread_features
@@ -116,7 +117,7 @@ def _classification_likelihood(
     return np.asarray(_fits(family, whole, padded(moments, size), limits), np.float64).reshape(-1)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jit, static_argnums=0)
 def _fits(
     family: Family, masks: Bool[Array, "C K n"], moments: Moments, limits: Limits
 ) -> Float[Array, "C K"]:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from degmm.choices import find
@@ -115,7 +114,8 @@ def best_run(
     limits = settings.limits(moments)
     blocks = into_blocks(moments, settings.n_components)
     state = _run(family, starts, blocks, limits, settings, max_iter)
-    parameters = MixtureParameters(*map(np.asarray, state.parameters))
+    state = jax.tree.map(np.asarray, state)
+    parameters = state.parameters
     values = np.asarray(state.log_likelihood, np.float64)
     k = _ranking(parameters, values, settings.reg_covar)[0]
     chosen = MixtureParameters(*(part[k] for part in parameters))
@@ -183,8 +183,8 @@ def _run(
         starts,
         blocks,
         limits,
-        jnp.asarray(settings.tol, dtype),
-        jnp.asarray(min(max_iter, 2**31 - 2)),
+        np.asarray(settings.tol, dtype),
+        np.asarray(min(max_iter, 2**31 - 2), np.int32),
         2 ** int(np.ceil(np.log2(wanted + 1))),
     )
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
 from degmm.arrays import Array
+from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.covariance import floor_eigenvalues
 from degmm.families.gaussian import floored_weights
@@ -96,7 +96,7 @@ def parameters_from_labels(
     return _from_labels(family, n_components, labels, padded(moments, size), limits)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jit, static_argnums=(0, 1))
 def _from_labels(
     family: Family, n_components: int, labels: Int[Array, "starts n"], moments: Moments, limits: Limits
 ) -> MixtureParameters:
@@ -116,16 +116,20 @@ def parameters_from_responsibilities(
     size = bucket(n)
     responsibilities = np.pad(responsibilities, [(0, 0), (0, size - n)])
     parameters = _from_responsibilities(family, responsibilities, padded(moments, size), limits)
-    return jax.tree.map(lambda part: jnp.asarray(part)[None], parameters)
+    return jax.tree.map(lambda part: np.asarray(part)[None], parameters)
 
 
-_from_responsibilities = partial(jax.jit, static_argnums=0)(m_step_from)
+_from_responsibilities = partial(jit, static_argnums=0)(m_step_from)
 
 
 def admitted(parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
     """Return given parameters within ``limits``, as one start (first axis of length 1)."""
-    bounded = parameters._replace(
+    return jax.tree.map(lambda part: np.asarray(part)[None], _bounded(parameters, limits))
+
+
+@jit
+def _bounded(parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
+    return parameters._replace(
         weights=floored_weights(parameters.weights, limits.weight),
         within=floor_eigenvalues(parameters.within, limits.covariance),
     )
-    return jax.tree.map(lambda part: jnp.asarray(part)[None], bounded)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.choices import find
+from degmm.compilation import jit
 from degmm.nets.base import Encoder, EncoderInputs, EncoderSizes
 from degmm.nets.mlp import MLPEncoder
 from degmm.nets.moments import MomentsEncoder
@@ -52,7 +53,7 @@ def _abstract(name: str, sizes: EncoderSizes) -> Encoder:
 
 
 # One compilation for the whole network, not one for each kind of its arrays.
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jit, static_argnums=(0, 1, 2))
 def _initialise(name: str, sizes: EncoderSizes, dtype: str, key: Array) -> nnx.State:
     state = nnx.state(find_encoder(name)(sizes, rngs=nnx.Rngs(key)))
     return jax.tree.map(lambda leaf: leaf.astype(dtype), state)

@@ -4,6 +4,7 @@ from degmm.plotting.animation import inference_animation
 from degmm.plotting.clusters import clusters, ensembles
 from degmm.plotting.marks import cluster_legend
 from degmm.plotting.projection import Projection
+from degmm.plotting.selection import plot_selection
 from degmm.plotting.style import colour_of, new_figure, save_figure
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "ensembles",
     "inference_animation",
     "new_figure",
+    "plot_selection",
     "save_figure",
 ]
