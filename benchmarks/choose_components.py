@@ -6,6 +6,9 @@ n = 200 ensembles of M independent members in two dimensions, from four clusters
 clusters lie apart; in the difficult set they share a neighbourhood and differ most in their
 covariances, so that one member hardly tells which cluster its ensemble is of. EGMM is fitted with
 K = 1 to 7, and BIC, ICL and 5-fold cross-validation each choose one.
+
+The table gives the share of draws for which the true K is chosen and, in brackets, the numbers of
+draws for which fewer and more are. 50 draws take about eleven minutes on one core.
 """
 
 import argparse
@@ -121,12 +124,20 @@ def draw_picture(path: Path, found: dict[tuple[str, int], list[dict[str, int]]])
         for i, (criterion, label) in enumerate(CRITERIA.items()):
             share = [np.mean([c[criterion] == TRUE_K for c in found[name, M]]) for M in MEMBERS]
             axes.plot(
-                MEMBERS, share, marker="osD"[i], ms=5, ls=("-", "--", ":")[i], color=colour_of(i), label=label
+                MEMBERS,
+                share,
+                marker="osD"[i],
+                ms=(10, 5.5, 5)[i],  # the first is a ring about the others, where they agree
+                mfc="white" if i == 0 else colour_of(i),
+                ls=("-", "--", ":")[i],
+                lw=(2.4, 1.2, 1.2)[i],
+                color=colour_of(i),
+                label=label,
             )
         axes.set_xscale("log")
         axes.set_xticks(MEMBERS, labels=[str(M) for M in MEMBERS])
         axes.minorticks_off()
-        axes.set_ylim(-0.03, 1.03)
+        axes.set_ylim(-0.05, 1.05)
         axes.set_xlabel("members M")
         axes.set_title(f"{name} set", fontsize=10)
     panels[0].set_ylabel(f"share of draws that choose K = {TRUE_K}")

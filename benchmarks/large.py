@@ -38,6 +38,7 @@ def peak() -> float:
 
 
 def timed(call) -> float:
+    """Return the seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -64,6 +65,7 @@ def ours(name: str) -> None:
 
 
 def sklearn(name: str) -> None:
+    """Fit scikit-learn's mixture to the members laid flat."""
     import warnings
 
     from sklearn.mixture import GaussianMixture
@@ -81,6 +83,7 @@ def sklearn(name: str) -> None:
 
 
 def gmmx(name: str) -> None:
+    """Fit gmmx's mixture to the members laid flat."""
     import jax
     from gmmx import EMFitter, GaussianMixtureModelJax
 
@@ -114,6 +117,7 @@ def measured(kind: str, name: str) -> dict[str, float]:
 
 
 def report(name: str) -> None:
+    """Print the figures of one size, ours and the peers'."""
     n, M, D, K, dtype, peers, iterations = SIZES[name]
     own = measured("ours", name)
     print(f"\n{name}: n={n}, M={M}, D={D}, K={K}, {dtype}, {ITERATIONS} iterations")

@@ -43,10 +43,13 @@ def test_commands(page, command, tmp_path, netcdf, monkeypatch):
     words = shlex.split(command)
     if words[0] == "degmm":
         netcdf.rename(tmp_path / "forecast.nc")
+        # The same command with fewer fits, where it makes many.
+        fewer = ["--n-init", "2", "--folds", "0", "--jobs", "1"] if words[1] == "select" else []
         with pytest.raises(SystemExit) as stop:
-            main(words[1:])
+            main(words[1:] + fewer)
         assert not stop.value.code
-        assert (tmp_path / "out" / "clusters.nc").exists()
+        written = {"fit": "clusters.nc", "select": "selection.csv"}[words[1]]
+        assert (tmp_path / "out" / written).exists()
     elif words[0] == "python":
         subprocess.run([sys.executable, str(ROOT / words[1]), *words[2:]], check=True)
         for name in ("example.png", "results.png", "inference_degmm.gif"):

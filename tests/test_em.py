@@ -8,10 +8,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from degmm import EGMM, GMM
+from degmm.clustering import oracle
 from degmm.datasets import make_exchangeable_mixture
 from degmm.inference import em
 from degmm.inference.solution import Result
-from degmm.metrics import adjusted_rand_index
+from degmm.metrics import accuracy, adjusted_rand_index
 
 
 def start_of(X, K, seed=0):
@@ -205,3 +206,14 @@ def test_global_precision_is_left_alone():
     assert EGMM(2, random_state=0).fit(X.astype(np.float32)).means_.dtype == np.float32
     assert EGMM(2, dtype="float32", random_state=0).fit(X).predict_proba(X).dtype == np.float32
     assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "D", "K", "seed"), [(1000, 2, 8, 4), (2000, 4, 12, 4), (2000, 4, 12, 7)])
+def test_many_clusters_reach_the_truth(n, D, K, seed):
+    """Draws on which restarts alone end below the true parameters' likelihood (benchmarks/hard_mixtures.py)."""
+    X, labels, truth = make_exchangeable_mixture(n, 10, D, K, seed=seed)
+    bayes = oracle(X, truth, "Bayes")
+    model = EGMM(K, random_state=0).fit(X)
+    assert model.log_likelihood_ >= bayes.log_likelihood * n * 10
+    assert accuracy(labels, model.labels_) > accuracy(labels, bayes.labels) - 0.01

@@ -50,7 +50,7 @@ def run_select(
             found = select_components(model, members, wanted, cv=folds or None, n_jobs=jobs)
             _report(found)
             write_bytes(output / TABLE, found.table.to_csv().encode())
-            panels = 2 if folds else 1
+            panels = 2 if "held_out" in found.best else 1
             figure, axes = new_figure(1, panels, size=(1 + 3.3 * panels, 3.3))
             plot_selection(found.table, found.best, axes=axes)
             save_figure(figure, output / picture)

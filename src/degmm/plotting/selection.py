@@ -78,6 +78,7 @@ def _criteria(axes: Axes, table: "pd.DataFrame", best: Mapping[str, int]) -> Non
         above = values - values[table.index == best[name]]
         axes.plot(K, above, marker=marker, ls=line, ms=4, lw=1.3, color=colour_of(i), label=label)
         _star(axes, best[name] + 0.09 * (i - 1), 0.0, i)
+    axes.plot([], [], marker="*", ms=9, ls="none", color="#555555", label="best K")
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
     axes.set_ylim(bottom=-0.08 * LINEAR)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
