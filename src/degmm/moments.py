@@ -200,11 +200,11 @@ def _chunk_moments(
         # variable by variable, in the order of memory: ten times faster than moving axes
         present = jnp.stack([X[..., d] == X[..., d] for d in range(D)]).all(axis=0)
         counts = present.sum(axis=1).astype(X.dtype)
-        x = [(X[..., d] - leading[d]) * inverse_scale[d] - rest[d] for d in range(D)]
-        x = [jnp.where(present, part, 0) for part in x]
-        means = [part.sum(axis=1) / counts for part in x]
-        x = [jnp.where(present, part - m[:, None], 0) for part, m in zip(x, means, strict=True)]
-        scatter = [(x[r] * x[c]).sum(axis=1) for r, c in zip(rows, columns, strict=True)]
+        scaled = [(X[..., d] - leading[d]) * inverse_scale[d] - rest[d] for d in range(D)]
+        scaled = [jnp.where(present, part, 0) for part in scaled]
+        means = [part.sum(axis=1) / counts for part in scaled]
+        apart = [jnp.where(present, part - m[:, None], 0) for part, m in zip(scaled, means, strict=True)]
+        scatter = [(apart[r] * apart[c]).sum(axis=1) for r, c in zip(rows, columns, strict=True)]
         return counts, jnp.stack(means), jnp.stack(scatter)
     present = presence(X)
     counts = present.sum(axis=1).astype(X.dtype)

@@ -14,7 +14,7 @@ from degmm.moments import Moments, bucket, padded
 
 BLOCK_VALUES = 2**18
 """A pass works on blocks of n·K·D numbers of about this many, which stay in a processor's cache."""
-BLOCK_RANGE = (1024, 16384)
+BLOCK_RANGE = (1024, 8192)
 """Fewest and most ensembles in a block."""
 
 
