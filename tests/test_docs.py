@@ -49,7 +49,7 @@ def test_commands(page, command, tmp_path, netcdf, monkeypatch):
             main(words[1:] + fewer)
         assert not stop.value.code
         written = {"fit": "clusters.nc", "select": "selection.csv"}[words[1]]
-        assert (tmp_path / "out" / written).exists()
+        assert (tmp_path / words[words.index("-o") + 1] / written).exists()
     elif words[0] == "python":
         subprocess.run([sys.executable, str(ROOT / words[1]), *words[2:]], check=True)
         for name in ("example.png", "results.png", "inference_degmm.gif"):
