@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import cross_val_score
 
-from degmm import DEGMM, EGMM, GMM
+from degmm import DEGMM, EGMM, GMM, Ensemble
 from degmm.datasets import make_exchangeable_mixture
 from degmm.inference import em, mixture
 
@@ -216,3 +216,14 @@ def test_wrong_arguments_are_named(X, model, arguments, message):
 
 def test_a_huge_max_iter_is_allowed(X):
     assert EGMM(1, n_init=1, max_iter=2**40).fit(X.astype(np.float32)).converged_
+
+
+def test_names_of_variables_are_kept_and_compared(X):
+    ensemble = Ensemble(X, ("t2m", "wind"))
+    model = EGMM(2, **FEW).fit(ensemble)
+    assert list(model.feature_names_in_) == ["t2m", "wind"]
+    assert model.marginal("wind").n_features_in_ == 1
+    assert model.conditional({"t2m": 0.5}).means.shape == (1, 2, 1)
+    np.testing.assert_array_equal(model.predict(ensemble), model.predict(X))
+    with pytest.raises(ValueError, match="X: variables wind, t2m; the model was fitted to t2m, wind"):
+        model.predict(Ensemble(X[..., ::-1], ("wind", "t2m")))

@@ -9,6 +9,7 @@ from sklearn.model_selection import KFold
 from degmm import EGMM, Ensemble, Selection, read_ensemble, select_components
 from degmm.cli import main
 from degmm.cli.select import numbers
+from degmm.datasets import make_exchangeable_mixture
 from degmm.plotting import new_figure, plot_selection
 from degmm.selection import _best, _held_out, _workers
 
@@ -294,3 +295,20 @@ def test_real_forecasts_have_a_finite_number_of_clusters_by_icl():
     # BIC goes on falling (docs/selection.md), for spreads that vary continuously, but ever less.
     gains = -np.diff(found.table["bic"])
     assert gains[3:].max() < 0.03 * gains[0]
+
+
+def test_a_fold_of_weight_0_says_nothing():
+    X = make_exchangeable_mixture(60, 4, 2, 1, seed=0)[0]
+    weights = np.ones(60)
+    weights[:12] = 0
+    with_it = select_components(EGMM(n_init=2, random_state=0), X, [1], sample_weight=weights, n_jobs=1).table
+    without = select_components(EGMM(n_init=2, random_state=0), X[12:], [1], cv=4, n_jobs=1).table
+    np.testing.assert_allclose(with_it["held_out_se"], without["held_out_se"], rtol=1e-6)
+
+
+def test_a_fold_that_cannot_be_fitted_is_named():
+    X = make_exchangeable_mixture(6, 4, 2, 1, seed=0)[0]
+    with pytest.raises(
+        ValueError, match=r"cv: the fit of K = 6 without fold 0, to 4 ensembles, failed: X: 4"
+    ):
+        select_components(EGMM(n_init=2, random_state=0), X, [6], n_jobs=1)

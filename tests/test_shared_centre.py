@@ -311,7 +311,7 @@ def test_marginal_and_conditional(member_model):
     )
     np.testing.assert_allclose(rest.logpdf(point[:, [0, 2]]), whole - known, atol=1e-9)
     assert model.conditional({0: 1.0}).means.shape == (1, 2, 2)
-    for bad in ({}, {0: 1, 1: 1, 2: 1}, {7: 1}, {"t": 1}, {0: [1, 2], 1: [1, 2, 3]}):
+    for bad in ({}, {0: 1, 1: 1, 2: 1}, {7: 1}, {"t": 1}, {0: [1, 2], 1: [1, 2, 3]}, {0: np.nan}):
         with pytest.raises(ValueError, match="given: "):
             model.conditional(bad)
     with pytest.raises(ValueError, match="features: "):
@@ -365,3 +365,24 @@ def test_precision_at_real_scales(dtype):
         scaled.within_covariances_ / squares, plain.within_covariances_, atol=tolerance * 4
     )
     np.testing.assert_array_equal(scaled.labels_, plain.labels_)
+
+
+def test_marginal_of_single_members_counts_no_between():
+    X = make_exchangeable_mixture(200, 1, 2, 2, seed=3)[0]
+    model = EGMM(2, member_model="shared_centre", reg_covar=1e-3, **FEW).fit(X)
+    assert model.marginal([0, 1]).bic(X) == pytest.approx(model.bic(X))
+    assert model.marginal(np.int64(0)).reg_covar == 1e-3
+
+
+def test_bootstrap_of_weights_and_blocks():
+    rng = np.random.default_rng(13)
+    X = drawn(rng, 60, 4, 2, 1, 1.0, False)
+    model = EGMM(1, member_model="shared_centre", **FEW).fit(X)
+    weights = np.ones(60)
+    weights[:20] = 0
+    some = model.bootstrap(X, 5, sample_weight=weights * 1e-30, random_state=0).standard_errors["means"]
+    np.testing.assert_allclose(some, model.bootstrap(X[20:], 5, random_state=0).standard_errors["means"])
+    assert (some > 0).all()
+    assert "5 replicates" in repr(model.bootstrap(X, 5, block_length=7, random_state=0))
+    with pytest.raises(ValueError, match="block_length: 31 is more than half"):
+        model.bootstrap(X, 5, block_length=31)

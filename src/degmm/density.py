@@ -15,6 +15,10 @@ class MixtureDensity:
     means: Float[np.ndarray, "n K D"]
     covariances: Float[np.ndarray, "n K D D"]
 
+    def __repr__(self) -> str:
+        n, K, D = self.means.shape
+        return f"MixtureDensity(n={n}, K={K}, D={D})"
+
     def logpdf(self, y: Any) -> Float[np.ndarray, "..."]:
         """Return the log density of y, in nats.
 
@@ -26,6 +30,7 @@ class MixtureDensity:
         Returns
         -------
         ndarray, shape (n,), or (n, m) for m points a row
+            NaN where y is.
         """
         from scipy.special import logsumexp
 

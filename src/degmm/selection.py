@@ -120,12 +120,16 @@ def _compared(
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        held_out = [
-            clone(model)
-            .fit(_safe_indexing(X, train), sample_weight=weights[train])
-            .score_samples(_safe_indexing(X, test))
-            for train, test in folds
-        ]
+        held_out = []
+        for fold, (train, test) in enumerate(folds):
+            try:
+                fitted = clone(model).fit(_safe_indexing(X, train), sample_weight=weights[train])
+            except ValueError as error:
+                K = model.get_params()["n_components"]
+                raise ValueError(
+                    f"cv: the fit of K = {K} without fold {fold}, to {len(train)} ensembles, failed: {error}"
+                ) from error
+            held_out.append(fitted.score_samples(_safe_indexing(X, test)))
         model.fit(X, sample_weight=weights)
     return model, {
         "log_likelihood": model.log_likelihood_,
@@ -191,8 +195,9 @@ def _held_out(scores: list[np.ndarray], weights: list[np.ndarray]) -> dict[str, 
         return {"held_out": np.nan, "held_out_se": np.nan}
     sums = np.array([s.astype(np.float64) @ w for s, w in zip(scores, weights, strict=True)])
     totals = np.array([w.sum() for w in weights])
+    sums, totals = sums[totals > 0], totals[totals > 0]  # a fold of weight 0 says nothing
     mean = sums.sum() / totals.sum()
     if len(sums) == 1:
         return {"held_out": mean, "held_out_se": np.nan}
-    spread = (sums / np.where(totals > 0, totals, 1)).std(ddof=1)
+    spread = (sums / totals).std(ddof=1)
     return {"held_out": mean, "held_out_se": spread / np.sqrt(len(sums))}

@@ -1,5 +1,6 @@
 """``degmm fit``: from a file to clusters, a model and a picture."""
 
+import dataclasses
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def _fit(file: Path, model: Any, data: Ensemble, kept: Ensemble, output: Path, p
     with output_folder(output, HEAD, CLUSTERS, picture):
         report_data(file, data, kept)
         members = members_seen(file, model, kept)
-        model.fit(members)
+        model.fit(dataclasses.replace(kept, values=members))
         # Made before the first file is written: what cannot be stored leaves no half of the results.
         clusters = clusters_netcdf(data, present_cases(data), model.labels_, model.predict_proba(members))
         _report_clusters(model, kept)
@@ -63,12 +64,20 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
     sizes = np.bincount(model.labels_, minlength=model.n_components)
     spreads = np.sqrt(np.diagonal(model.covariances_, axis1=1, axis2=2))
     columns = [with_spreads(model.means_[:, d], spreads[:, d]) for d in range(kept.n_features)]
+    title = "clusters: mean ± spread of a member"
+    if model.between_covariances_.any():
+        title += " (about the ensemble's centre)"
+        about = np.sqrt(np.diagonal(model.within_covariances_, axis1=1, axis2=2))
+        columns = [
+            [f"{one} ({width:.2g})" for one, width in zip(column, about[:, d], strict=True)]
+            for d, column in enumerate(columns)
+        ]
     rows = [
         (str(k), str(sizes[k]), f"{model.weights_[k]:.3f}", *(column[k] for column in columns))
         for k in range(model.n_components)
     ]
     names = ("cluster", "size", "weight", *names_with_units(kept))
-    print_table("clusters: mean ± spread of a member", names, rows)
+    print_table(title, names, rows)
     empty = [str(k) for k in np.flatnonzero(sizes == 0)]
     if empty:
         which = f"cluster {empty[0]} is" if len(empty) == 1 else f"clusters {', '.join(empty)} are"

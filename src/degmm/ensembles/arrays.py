@@ -28,17 +28,28 @@ def check_members(values: Any, name: str = "X") -> np.ndarray:
     return values
 
 
+def labelled(X: Any) -> Any:
+    """Return an ``xarray.DataArray`` as an ``Ensemble``, and anything else as it is."""
+    if type(X).__module__.startswith("xarray."):
+        from degmm.ensembles.reader import from_dataarray
+
+        return from_dataarray(X)
+    return X
+
+
 def members_of(X: Any) -> Any:
     """Return the plain array behind ``X``: an ``Ensemble``, an ``xarray.DataArray`` or an array-like."""
     from degmm.ensembles.ensemble import Ensemble
 
-    if isinstance(X, Ensemble):
-        return X.values
-    if type(X).__module__.startswith("xarray."):
-        from degmm.ensembles.reader import from_dataarray
+    X = labelled(X)
+    return X.values if isinstance(X, Ensemble) else X
 
-        return from_dataarray(X).values
-    return X
+
+def variable_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of the variables of an ``Ensemble``, which has them; None for anything else."""
+    from degmm.ensembles.ensemble import Ensemble
+
+    return X.variables if isinstance(X, Ensemble) else None
 
 
 def as_members(X: Any, *, name: str = "X") -> np.ndarray:

@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from degmm.ensembles import as_members, members_of
-from degmm.estimators.checks import check_dtype, check_integer, check_weights, generator
+from degmm.ensembles import as_members, labelled, variable_names
+from degmm.estimators.checks import check_dtype, check_integer, check_weights, generator, weight_unit
 from degmm.families import Family, MixtureParameters, make_family
 from degmm.families.base import in_units
 from degmm.inference.mixture import evaluate
@@ -55,6 +55,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     _scaling: Scaling
     _precision: Any
     _density: Family
+    _shares_centre: bool
+    """Whether B was free in the fit; it is not where all ensembles had one member"""
     feature_names_in_: np.ndarray
 
     def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Int[np.ndarray, "n"]:
@@ -142,6 +144,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         """Check what ``fit`` is given and take its moments."""
         family = self._family()
         precision = check_dtype(self.dtype)
+        X = labelled(X)
         members = self._checked(X)
         n = members.shape[0]
         weights = check_weights(sample_weight, n)
@@ -153,7 +156,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
                 f"{where}: {few} (n_samples={n}) are too few for {self.n_components} components; "
                 "lower n_components"
             )
-        unit = float(np.exp2(np.round(np.log2(weights[used].mean()))))
+        unit = weight_unit(weights)
         dtype = members.dtype if precision is None else precision
         common = family.covariance.common_scale
         moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
@@ -175,9 +178,16 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def _validated(self, X: Any) -> np.ndarray:
         """Return the members behind X, having checked them against the fit."""
         check_is_fitted(self)
-        X = members_of(X)
-        if hasattr(self, "feature_names_in_") and hasattr(X, "columns"):
-            validate_data(self, X, skip_check_array=True, reset=False)
+        X = labelled(X)
+        if hasattr(self, "feature_names_in_"):
+            known, given = tuple(self.feature_names_in_), variable_names(X)
+            if given is not None and len(given) == len(known) and given != known:
+                raise ValueError(
+                    f"X: variables {', '.join(given)}; the model was fitted to {', '.join(known)}, "
+                    "in this order"
+                )
+            if hasattr(X, "columns"):
+                validate_data(self, X, skip_check_array=True, reset=False)
         members = self._checked(X)
         D = members.shape[2]
         if self.n_features_in_ != D:
@@ -218,11 +228,14 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             del self.feature_names_in_
         if hasattr(data.X, "columns"):  # a table: scikit-learn's own validation keeps its names
             validate_data(self, data.X, skip_check_array=True, reset=True)
+        elif variable_names(data.X) is not None:
+            self.feature_names_in_ = np.array(variable_names(data.X), dtype=object)
         self._precision = data.moments.mean.dtype
         self._scaling, self._parameters = data.scaling, solution.parameters
         self._density = self._family()
         K, D = solution.parameters.means.shape
         self.n_parameters_ = data.family.n_parameters(K, D)
+        self._shares_centre = data.family.shares_centre
         self._publish()
         mass = np.asarray(data.moments.weights, np.float64) @ np.asarray(data.moments.counts, np.float64)
         shift = float(mass) * data.scaling.log_jacobian
@@ -254,6 +267,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             "n_features": self.n_features_in_,
             "n_members": self.n_members_,
             "n_parameters": self.n_parameters_,
+            "shares_centre": self._shares_centre,
             "log_likelihood": self.log_likelihood_,
             "n_iter": self.n_iter_,
             "result": self.result_.name,
@@ -271,6 +285,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         self._density = self._family()
         self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])
         self.n_parameters_ = int(facts["n_parameters"])
+        self._shares_centre = bool(facts["shares_centre"])
         if "feature_names" in facts:
             self.feature_names_in_ = np.array(facts["feature_names"], dtype=object)
         self._publish()

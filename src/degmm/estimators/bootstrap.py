@@ -17,6 +17,9 @@ class Bootstrap:
     replicates: dict[str, np.ndarray]
     """``weights`` (R, K), ``means`` (R, K, D), ``within_covariances`` and ``between_covariances``"""
 
+    def __repr__(self) -> str:
+        return f"Bootstrap({len(self.replicates['weights'])} replicates of {', '.join(self.replicates)})"
+
     @property
     def standard_errors(self) -> dict[str, np.ndarray]:
         """Standard deviation of each parameter over the replicates."""

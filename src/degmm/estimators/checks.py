@@ -47,6 +47,11 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
     return weights
 
 
+def weight_unit(weights: np.ndarray) -> float:
+    """Return a power of two near the mean of the positive weights, a unit in which they are near 1."""
+    return float(np.exp2(np.round(np.log2(weights[weights > 0].mean()))))
+
+
 def check_min_weight(value: Any, n_components: int) -> float | None:
     """Return the smallest weight of a component if it leaves room for all; None stays None."""
     if value is None:

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from degmm.density import MixtureDensity
 from degmm.estimators.base import BaseMixture
-from degmm.families import MixtureParameters
+from degmm.families import MixtureParameters, make_family
 from degmm.families.base import in_units
 from degmm.moments import DATA_UNITS
 
@@ -47,28 +47,29 @@ class Mixture(BaseMixture):
             covariances * np.outer(scale, scale),
         )
 
-    def marginal(self, features: Sequence[int | str] | int | str) -> "EGMM":
+    def marginal(self, features: Any) -> "EGMM":
         """Return the fitted mixture of some variables alone, as an EGMM.
 
         Parameters
         ----------
-        features : sequence of int or str
-            Variables to keep, by position, or by name where the model was fitted to a table.
+        features : int, str, or sequence of them
+            Variables to keep, by position, or by name where X had names.
 
         Returns
         -------
         EGMM
-            Fitted; it clusters and scores ensembles of those variables.
+            Fitted; it clusters and scores ensembles of those variables. The record of the fit
+            (``log_likelihood_``, ``history_``, ``labels_``, ``result_``) stays that of all variables.
         """
         from degmm.estimators.em import EGMM
 
         check_is_fitted(self)
-        kept = self._positions("features", [features] if isinstance(features, int | str) else features)
-        model = EGMM(
-            self.n_components,
-            covariance_type=self.covariance_type,
-            member_model=getattr(self, "member_model", "independent"),
+        several = features if isinstance(features, Sequence) and not isinstance(features, str) else [features]
+        kept = self._positions(
+            "features", list(np.ravel(several)) if isinstance(features, np.ndarray) else several
         )
+        shared = set(EGMM().get_params()) - {"init_params"}
+        model = EGMM(**{name: value for name, value in self.get_params().items() if name in shared})
         arrays, facts = self._get_state()
         arrays["parameters.means"] = arrays["parameters.means"][:, kept]
         for name in ("parameters.within", "parameters.between"):
@@ -76,7 +77,8 @@ class Mixture(BaseMixture):
         for name in ("scaling.centre", "scaling.scale"):
             arrays[name] = arrays[name][kept]
         model._set_state(arrays, {**facts, "n_features": len(kept)})
-        model.n_parameters_ = self._density.n_parameters(self.n_components, len(kept))
+        family = make_family("shared_centre" if self._shares_centre else "independent", self.covariance_type)
+        model.n_parameters_ = family.n_parameters(self.n_components, len(kept))
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = np.asarray(self.feature_names_in_)[kept]
         return model
@@ -90,7 +92,7 @@ class Mixture(BaseMixture):
         Parameters
         ----------
         given : mapping of int or str to float or array-like of shape (n,)
-            Values of some variables, by position, or by name where the model was fitted to a table.
+            Values of some variables, by position, or by name where X had names.
             Scalars are one case; arrays are n.
 
         Returns
@@ -103,7 +105,20 @@ class Mixture(BaseMixture):
         rest = [d for d in range(self.n_features_in_) if d not in known]
         if not rest:
             raise ValueError("given: all variables are given; leave at least one out")
-        columns = [np.atleast_1d(np.asarray(value, np.float64)) for value in given.values()]
+        columns = []
+        for feature, value in given.items():
+            try:
+                columns.append(np.atleast_1d(np.asarray(value, np.float64)))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"given: the value of {feature!r} is no number ({error})") from error
+            if columns[-1].ndim > 1:
+                raise ValueError(f"given: expected a number or one for each case for {feature!r}")
+        for feature, column in zip(given, columns, strict=True):
+            if not np.isfinite(column).all():
+                raise ValueError(
+                    f"given: the value of {feature!r} is {column[~np.isfinite(column)][0]}; leave the "
+                    "variable out where it is not known"
+                )
         try:
             values = np.stack(np.broadcast_arrays(*columns), axis=1)
         except ValueError as error:
@@ -120,6 +135,9 @@ class Mixture(BaseMixture):
             one = MixtureDensity(np.ones((1, 1)), means[None, [k]][:, :, known], of_known[None, [k]])
             with np.errstate(divide="ignore"):
                 joint[:, k] = np.log(weights[k]) + one.logpdf(values[None])[0]
+        far = ~np.isfinite(joint.max(axis=1))
+        if far.any():
+            raise ValueError(f"given: the values of case {int(np.argmax(far))} lie too far from all clusters")
         joint = np.exp(joint - joint.max(axis=1, keepdims=True))
         deviation = values[:, None, :] - means[:, known]
         return MixtureDensity(
@@ -135,10 +153,12 @@ class Mixture(BaseMixture):
         for feature in features:
             if isinstance(feature, str) and feature in names:
                 found.append(names.index(feature))
-            elif isinstance(feature, int | np.integer) and -D <= feature < D:
+            elif (
+                isinstance(feature, int | np.integer) and not isinstance(feature, bool) and -D <= feature < D
+            ):
                 found.append(int(feature) % D)
             else:
-                known = f"one of {', '.join(names)}, or " if names else ""
+                known = f"one of {', '.join(names)}, or " if names else "(the model knows no names) "
                 raise ValueError(f"{argument}: expected {known}a position below {D}; got {feature!r}")
         if len(set(found)) < len(found) or not found:
             raise ValueError(f"{argument}: expected one or more variables, each once; got {list(features)}")

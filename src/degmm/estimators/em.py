@@ -14,6 +14,7 @@ from degmm.estimators.checks import (
     check_responsibilities,
     check_weights,
     generator,
+    weight_unit,
 )
 from degmm.estimators.derived import Mixture
 from degmm.families.base import MixtureParameters, in_units
@@ -220,10 +221,15 @@ class EGMM(Mixture):
         n = check_integer("n", n, 2)
         moments = self._moments(X)
         block_length = check_integer("block_length", block_length, 1)
-        if block_length > moments.n_samples:
-            raise ValueError(f"block_length: {block_length} is more than the {moments.n_samples} ensembles")
         weights = check_weights(sample_weight, moments.n_samples)
-        moments = moments._replace(weights=weights.astype(self._precision))
+        used = np.flatnonzero(weights > 0)
+        weights = weights / weight_unit(weights)
+        moments = moments._replace(weights=weights.astype(self._precision)).take(used)
+        if 2 * block_length > used.size:
+            raise ValueError(
+                f"block_length: {block_length} is more than half of the {used.size} ensembles; "
+                "several blocks must fit, or the replicates are all alike"
+            )
         family = self._family(np.asarray(moments.counts))
         with precision_of(self._precision):
             found = bootstrap_parameters(

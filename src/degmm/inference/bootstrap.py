@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from degmm.families.base import Family, MixtureParameters
 from degmm.inference.search import EMSettings, best_run
-from degmm.inference.solution import reorder
+from degmm.inference.solution import Result, reorder
 from degmm.moments import Moments
 
 
@@ -42,7 +42,10 @@ def bootstrap_parameters(
     for _ in range(n_replicates):
         counts = resampling_counts(moments.n_samples, block_length, rng)
         resampled = moments._replace(weights=weights * counts.astype(weights.dtype))
-        found = best_run(family, start, resampled, settings).parameters
+        solution = best_run(family, start, resampled, settings)
+        if solution.result is Result.NON_FINITE:
+            raise ValueError(f"X: a fit to resampled ensembles failed; {solution.result.value}")
+        found = solution.parameters
         replicates.append(reorder(found, _match(fitted, found)))
     return MixtureParameters(*map(np.stack, zip(*replicates, strict=True)))
 
