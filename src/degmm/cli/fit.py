@@ -66,7 +66,7 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
     columns = [with_spreads(model.means_[:, d], spreads[:, d]) for d in range(kept.n_features)]
     title = "clusters: mean ± spread of a member"
     if model.between_covariances_.any():
-        title += " (about the ensemble's centre)"
+        title += " (in brackets: within an ensemble)"
         about = np.sqrt(np.diagonal(model.within_covariances_, axis1=1, axis2=2))
         columns = [
             [f"{one} ({width:.2g})" for one, width in zip(column, about[:, d], strict=True)]
