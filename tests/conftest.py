@@ -47,3 +47,12 @@ def netcdf(tmp_path, mixture):
     path = tmp_path / "ensembles.nc"
     data.to_netcdf(path, engine="h5netcdf")
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fresh_compilations():
+    """Let a module's compiled functions go: a process can map only so many of them into memory."""
+    yield
+    import jax
+
+    jax.clear_caches()

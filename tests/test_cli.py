@@ -339,6 +339,7 @@ def test_empty_clusters_are_told(capsys):
         n_components=4,
         weights_=np.full(4, 0.25),
         means_=np.zeros((4, 1)),
+        between_covariances_=np.zeros((1, 1, 1)),
         covariances_=np.ones((4, 1, 1)),
     )
     _report_clusters(model, data)
