@@ -169,7 +169,7 @@ BAD_COMMANDS = {
     ),
     "unknown member model": (
         lambda t, nc: ["fit", nc, "--member-model", "mine"],
-        "--member-model: expected one of 'independent', 'shared-centre'; got 'mine'",
+        "--member-model: expected one of 'independent', 'shared_centre'; got 'mine'",
     ),
     "n < K": (
         lambda t, nc: ["fit", nc, "--K", "400"],

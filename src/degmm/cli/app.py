@@ -7,7 +7,23 @@ from typing import Annotated, Any
 import typer
 
 from degmm import __version__
-from degmm.cli.options import CovarianceType, DrawnCovariance, Encoder, Format, Model, Objective
+from degmm.cli.options import (
+    CovarianceChoice,
+    CovarianceType,
+    DrawnCovariance,
+    Encoder,
+    Format,
+    InputFile,
+    MemberDimension,
+    MemberModel,
+    Model,
+    ModelChoice,
+    Objective,
+    PictureFormat,
+    Seed,
+    Starts,
+    Variables,
+)
 
 app = typer.Typer(
     name="degmm",
@@ -62,7 +78,7 @@ def compare(
     num_epochs: Annotated[
         int, typer.Option("--num_epochs", "--num-epochs", min=1, help="Epochs of the deep models.")
     ] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the data and the models.")] = 0,
+    seed: Seed = 0,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
         "figures"
     ),
@@ -70,7 +86,7 @@ def compare(
         DrawnCovariance, typer.Option(help="Covariances drawn.")
     ] = DrawnCovariance.DIAGONAL,
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = False,
-    format: Annotated[Format, typer.Option(help="Format of the two still pictures.")] = Format.PNG,
+    format: PictureFormat = Format.PNG,
 ) -> None:
     """Compare all models on generated ensembles: table and pictures."""
     from degmm.cli.compare import run_comparison
@@ -93,37 +109,25 @@ def compare(
 @app.command()
 def fit(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="NetCDF file with a member dimension.", show_default=False)],
-    model: Annotated[Model, typer.Option(help="Which mixture, and how it is fitted.")] = Model.EGMM,
+    file: InputFile,
+    model: ModelChoice = Model.EGMM,
     n_components: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for model, clusters and picture.")
     ] = Path("out"),
-    variables: Annotated[
-        list[str] | None,
-        typer.Option("--variable", help="A variable to keep, by name; may be repeated. [default: all]"),
-    ] = None,
-    member_dim: Annotated[
-        str | None, typer.Option(help="Name of the member dimension. [default: found in the file]")
-    ] = None,
-    member_model: Annotated[
-        str,
-        typer.Option(
-            help="How members depend on each other, given the cluster: independent or shared-centre."
-        ),
-    ] = "independent",
-    covariance_type: Annotated[
-        CovarianceType, typer.Option(help="Structure of the covariances.")
-    ] = CovarianceType.FULL,
-    n_init: Annotated[int, typer.Option(min=1, help="Number of starts.")] = 64,
+    variables: Variables = None,
+    member_dim: MemberDimension = None,
+    member_model: MemberModel = "independent",
+    covariance_type: CovarianceChoice = CovarianceType.FULL,
+    n_init: Starts = 64,
     max_epochs: Annotated[
         int, typer.Option("--num_epochs", "--num-epochs", min=1, help="Epochs of a deep model.")
     ] = 1000,
     encoder: Annotated[Encoder, typer.Option(help="Network of degmm.")] = Encoder.MOMENTS,
     objective: Annotated[Objective, typer.Option(help="Objective of a deep model.")] = Objective.ELBO,
-    random_state: Annotated[int, typer.Option("--seed", min=0, help="Seed of the fit.")] = 0,
+    random_state: Seed = 0,
     progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = True,
-    format: Annotated[Format, typer.Option(help="Format of the picture.")] = Format.PNG,
+    format: PictureFormat = Format.PNG,
 ) -> None:
     """Fit a mixture to the ensembles of a file: clusters, model and picture."""
     from degmm.cli.fit import run_fit
@@ -146,38 +150,26 @@ def fit(
 @app.command()
 def select(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="NetCDF file with a member dimension.", show_default=False)],
+    file: InputFile,
     components: Annotated[
         str, typer.Option("--K", help="Numbers of clusters: 1:8 (both ends), 1:8:2 or 2,4,6.")
     ] = "1:8",
-    model: Annotated[Model, typer.Option(help="Which mixture, and how it is fitted.")] = Model.EGMM,
-    member_model: Annotated[
-        str,
-        typer.Option(
-            help="How members depend on each other, given the cluster: independent or shared-centre."
-        ),
-    ] = "independent",
-    covariance_type: Annotated[
-        CovarianceType, typer.Option(help="Structure of the covariances.")
-    ] = CovarianceType.FULL,
-    variables: Annotated[
-        list[str] | None,
-        typer.Option("--variable", help="A variable to keep, by name; may be repeated. [default: all]"),
-    ] = None,
-    member_dim: Annotated[
-        str | None, typer.Option(help="Name of the member dimension. [default: found in the file]")
-    ] = None,
+    model: ModelChoice = Model.EGMM,
+    member_model: MemberModel = "independent",
+    covariance_type: CovarianceChoice = CovarianceType.FULL,
+    variables: Variables = None,
+    member_dim: MemberDimension = None,
     folds: Annotated[
         int,
         typer.Option(min=0, help="Folds of the cross-validation, blocks of consecutive cases; 0 for none."),
     ] = 5,
-    n_init: Annotated[int, typer.Option(min=1, help="Number of starts of a fit.")] = 64,
-    random_state: Annotated[int, typer.Option("--seed", min=0, help="Seed of the fits.")] = 0,
+    n_init: Starts = 64,
+    random_state: Seed = 0,
     jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for table and picture.")] = Path(
         "out"
     ),
-    format: Annotated[Format, typer.Option(help="Format of the picture.")] = Format.PNG,
+    format: PictureFormat = Format.PNG,
 ) -> None:
     """Compare numbers of clusters on the ensembles of a file: table and picture."""
     from degmm.cli.select import run_select

@@ -7,34 +7,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-FIT_FLAGS = {
+ANALYSIS_FLAGS = {
     "n_components": "--K",
     "covariance_type": "--covariance-type",
     "member_model": "--member-model",
     "n_init": "--n-init",
-    "max_epochs": "--num_epochs",
-    "encoder": "--encoder",
-    "objective": "--objective",
     "random_state": "--seed",
     "variables": "--variable",
     "member_dim": "--member-dim",
     "output": "--output",
     "format": "--format",
 }
-SELECT_FLAGS = {
-    "n_components": "--K",
+FIT_FLAGS = ANALYSIS_FLAGS | {
+    "max_epochs": "--num_epochs",
+    "encoder": "--encoder",
+    "objective": "--objective",
+}
+SELECT_FLAGS = ANALYSIS_FLAGS | {
     "components": "--K",
-    "covariance_type": "--covariance-type",
-    "member_model": "--member-model",
-    "n_init": "--n-init",
-    "random_state": "--seed",
-    "variables": "--variable",
-    "member_dim": "--member-dim",
     "cv": "--folds",
     "n_splits": "--folds",
     "n_jobs": "--jobs",
-    "output": "--output",
-    "format": "--format",
 }
 COMPARE_FLAGS = {
     "n": "--n",

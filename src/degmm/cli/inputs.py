@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from degmm.choices import find
 from degmm.ensembles import Ensemble, as_members, read_ensemble
 from degmm.results import present_cases
 from degmm.wording import counted
@@ -22,11 +21,10 @@ def make_model(name: str, settings: dict[str, Any], given: Collection[str]) -> A
         If one of the settings that the user gave is none of the model's.
     """
     import degmm
-    from degmm.families import FAMILIES
+    from degmm.families import make_family
 
-    member_models = {key.replace("_", "-"): key for key in FAMILIES}
-    member_model = find("member_model", settings["member_model"].replace("_", "-"), member_models)
-    settings = settings | {"member_model": member_model}
+    make_family(settings["member_model"], settings["covariance_type"])  # told before the file is read
+    settings = settings | {"member_model": settings["member_model"].replace("-", "_")}
     estimator = getattr(degmm, name.upper())
     known = inspect.signature(estimator.__init__).parameters
     for setting in given:

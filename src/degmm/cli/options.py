@@ -1,6 +1,10 @@
-"""The choices that options leave: names alone, so that ``--help`` imports no numerical package."""
+"""Options that commands share, and the choices they leave: ``--help`` imports no numerical package."""
 
 from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 
 class Model(StrEnum):
@@ -48,3 +52,22 @@ class DrawnCovariance(StrEnum):
 
     DIAGONAL = "diagonal"
     FULL = "full"
+
+
+InputFile = Annotated[Path, typer.Argument(help="NetCDF file with a member dimension.", show_default=False)]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option("--variable", help="A variable to keep, by name; may be repeated. [default: all]"),
+]
+MemberDimension = Annotated[
+    str | None, typer.Option(help="Name of the member dimension. [default: found in the file]")
+]
+ModelChoice = Annotated[Model, typer.Option(help="Which mixture, and how it is fitted.")]
+MemberModel = Annotated[
+    str,
+    typer.Option(help="How members depend on each other, given the cluster: independent or shared-centre."),
+]
+CovarianceChoice = Annotated[CovarianceType, typer.Option(help="Structure of the covariances.")]
+Starts = Annotated[int, typer.Option(min=1, help="Number of starts of a fit.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data and the fits.")]
+PictureFormat = Annotated[Format, typer.Option(help="Format of the pictures.")]

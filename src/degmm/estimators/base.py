@@ -54,9 +54,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     _parameters: MixtureParameters
     _scaling: Scaling
     _precision: Any
-    _density: Family
-    _shares_centre: bool
-    """Whether B was free in the fit; it is not where all ensembles had one member"""
+    _fitted_family: Family
+    """Family of the fit; no centre is shared where all ensembles had one member"""
     feature_names_in_: np.ndarray
 
     def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Int[np.ndarray, "n"]:
@@ -92,7 +91,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def bic(self, X: Any, *, sample_weight: Any = None) -> float:
         """Return −2ℓ + p log n, Schwarz's criterion; ensembles, not members, are the n = Σ w units."""
         log_density, _, weights = self._weighted(X, sample_weight)
-        return float(-2 * log_density @ weights + self.n_parameters_ * np.log(weights.sum()))
+        return self._bic(log_density, weights)
 
     def aic(self, X: Any, *, sample_weight: Any = None) -> float:
         """Return −2ℓ + 2p, Akaike's criterion."""
@@ -103,8 +102,10 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         """Return BIC + 2 × the entropy of the posterior (Biernacki, Celeux & Govaert 2000)."""
         log_density, posterior, weights = self._weighted(X, sample_weight)
         entropy = -(posterior * np.log(np.where(posterior > 0, posterior, 1))).sum(axis=1) @ weights
-        bic = -2 * log_density @ weights + self.n_parameters_ * np.log(weights.sum())
-        return float(bic + 2 * entropy)
+        return self._bic(log_density, weights) + 2 * float(entropy)
+
+    def _bic(self, log_density: np.ndarray, weights: np.ndarray) -> float:
+        return float(-2 * log_density @ weights + self.n_parameters_ * np.log(weights.sum()))
 
     def sample(
         self, n_samples: int = 1, *, n_members: int | None = None, random_state: Any = None
@@ -132,7 +133,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         parameters = MixtureParameters(*(np.asarray(part, np.float64) for part in self._parameters))
         weights = parameters.weights / parameters.weights.sum()
         labels = rng.choice(weights.size, size=n_samples, p=weights)
-        drawn = self._density.draw(parameters, labels, n_members, rng)
+        drawn = self._fitted_family.draw(parameters, labels, n_members, rng)
         return (drawn * self._scaling.scale + self._scaling.centre).astype(self._precision), labels
 
     # --- for subclasses -----------------------------------------------------------------------
@@ -211,7 +212,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def _evaluate(self, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
         """Return log densities in the units of the data, and posteriors."""
         with precision_of(self._precision):
-            log_density, responsibilities = evaluate(self._density, self._parameters, moments)
+            log_density, responsibilities = evaluate(self._fitted_family, self._parameters, moments)
         sound = np.isfinite(log_density)
         if not sound.all() and self.result_ is not Result.NON_FINITE:
             raise ValueError(
@@ -232,10 +233,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             self.feature_names_in_ = np.array(variable_names(data.X), dtype=object)
         self._precision = data.moments.mean.dtype
         self._scaling, self._parameters = data.scaling, solution.parameters
-        self._density = self._family()
-        K, D = solution.parameters.means.shape
-        self.n_parameters_ = data.family.n_parameters(K, D)
-        self._shares_centre = data.family.shares_centre
+        self._fitted_family = data.family
         self._publish()
         mass = np.asarray(data.moments.weights, np.float64) @ np.asarray(data.moments.counts, np.float64)
         shift = float(mass) * data.scaling.log_jacobian
@@ -254,6 +252,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         self.weights_, self.means_ = weights, means
         self.within_covariances_, self.between_covariances_ = within, between
         self.covariances_ = within + between
+        self.n_parameters_ = self._fitted_family.n_parameters(*means.shape)
 
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return all that a fit set, as arrays and as facts that JSON can hold."""
@@ -266,8 +265,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             "precision": np.dtype(self._precision).name,
             "n_features": self.n_features_in_,
             "n_members": self.n_members_,
-            "n_parameters": self.n_parameters_,
-            "shares_centre": self._shares_centre,
+            "shares_centre": self._fitted_family.shares_centre,
             "log_likelihood": self.log_likelihood_,
             "n_iter": self.n_iter_,
             "result": self.result_.name,
@@ -282,10 +280,10 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         self._precision = np.dtype(facts["precision"])
         self._parameters = MixtureParameters(*(arrays[f"parameters.{k}"] for k in MixtureParameters._fields))
         self._scaling = Scaling(*(arrays[f"scaling.{k}"] for k in Scaling._fields))
-        self._density = self._family()
+        self._family()  # raises where the arguments name no family
+        member_model = "shared_centre" if facts["shares_centre"] else "independent"
+        self._fitted_family = make_family(member_model, self.covariance_type)
         self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])
-        self.n_parameters_ = int(facts["n_parameters"])
-        self._shares_centre = bool(facts["shares_centre"])
         if "feature_names" in facts:
             self.feature_names_in_ = np.array(facts["feature_names"], dtype=object)
         self._publish()

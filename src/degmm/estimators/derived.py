@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from degmm.density import MixtureDensity
 from degmm.estimators.base import BaseMixture
-from degmm.families import MixtureParameters, make_family
+from degmm.families import MixtureParameters
 from degmm.families.base import in_units
 from degmm.moments import DATA_UNITS
 
@@ -39,7 +39,7 @@ class Mixture(BaseMixture):
         moments = self._moments(X)
         _, posterior = self._evaluate(moments)
         standard = MixtureParameters(*(np.asarray(part, np.float64) for part in self._parameters))
-        means, covariances = self._density.next_member(standard, moments)
+        means, covariances = self._fitted_family.next_member(standard, moments)
         scale = self._scaling.scale
         return MixtureDensity(
             posterior.astype(np.float64),
@@ -64,10 +64,8 @@ class Mixture(BaseMixture):
         from degmm.estimators.em import EGMM
 
         check_is_fitted(self)
-        several = features if isinstance(features, Sequence) and not isinstance(features, str) else [features]
-        kept = self._positions(
-            "features", list(np.ravel(several)) if isinstance(features, np.ndarray) else several
-        )
+        single = isinstance(features, str) or np.ndim(features) == 0
+        kept = self._positions("features", [features] if single else list(features))
         shared = set(EGMM().get_params()) - {"init_params"}
         model = EGMM(**{name: value for name, value in self.get_params().items() if name in shared})
         arrays, facts = self._get_state()
@@ -76,11 +74,10 @@ class Mixture(BaseMixture):
             arrays[name] = arrays[name][:, kept][:, :, kept]
         for name in ("scaling.centre", "scaling.scale"):
             arrays[name] = arrays[name][kept]
-        model._set_state(arrays, {**facts, "n_features": len(kept)})
-        family = make_family("shared_centre" if self._shares_centre else "independent", self.covariance_type)
-        model.n_parameters_ = family.n_parameters(self.n_components, len(kept))
-        if hasattr(self, "feature_names_in_"):
-            model.feature_names_in_ = np.asarray(self.feature_names_in_)[kept]
+        facts["n_features"] = len(kept)
+        if "feature_names" in facts:
+            facts["feature_names"] = [facts["feature_names"][d] for d in kept]
+        model._set_state(arrays, facts)
         return model
 
     def conditional(self, given: Mapping[int | str, Any]) -> MixtureDensity:

@@ -175,10 +175,11 @@ class EGMM(Mixture):
                 )
             parameters = in_units(given._parameters, given._scaling, data.scaling)
             parameters = MixtureParameters(*(p.astype(data.moments.mean.dtype) for p in parameters))
-            if given._density == self._family():
+            fitted, wanted = given._fitted_family, data.family
+            if (fitted.shares_centre, fitted.covariance) == (wanted.shares_centre, wanted.covariance):
                 return admitted(parameters, limits)
             # Another family's parameters are no start of this one; the clusters that they find are.
-            responsibilities = evaluate(given._density, parameters, data.weighted)[1]
+            responsibilities = evaluate(fitted, parameters, data.weighted)[1]
         else:
             responsibilities = check_responsibilities(given, data.moments.n_samples, K)
             responsibilities = responsibilities[data.moments.weights > 0].T

@@ -22,7 +22,7 @@ def make_family(member_model: str, covariance_type: str, counts: np.ndarray | No
     Parameters
     ----------
     member_model, covariance_type : str
-        Names in ``FAMILIES`` and ``STRUCTURES``.
+        Names in ``FAMILIES`` and ``STRUCTURES``; hyphens stand for underscores.
     counts : ndarray, shape (n,), optional
         Numbers of members of the ensembles to fit; not needed for densities, which are the same.
 
@@ -31,7 +31,8 @@ def make_family(member_model: str, covariance_type: str, counts: np.ndarray | No
     ValueError
         If a name is unknown.
     """
-    family = find("member_model", member_model, FAMILIES)
+    name = member_model.replace("-", "_") if isinstance(member_model, str) else member_model
+    family = find("member_model", name, FAMILIES)
     return family(find("covariance_type", covariance_type, STRUCTURES), counts)
 
 

@@ -1,7 +1,5 @@
 """The bootstrap of a fit: EM on resampled ensembles, started from the fit."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -59,12 +57,9 @@ def _match(fitted: MixtureParameters, found: MixtureParameters) -> Int[np.ndarra
 
 def _divergences(one: MixtureParameters, other: MixtureParameters) -> Float[np.ndarray, "K K"]:
     """Return KL(N(μ_k, W_k + B_k) ‖ N(μ'_l, W'_l + B'_l)) for all k and l."""
-
-    def moments_of(parameters: MixtureParameters) -> tuple[Any, Any]:
-        parts = [np.asarray(part, np.float64) for part in parameters]
-        return parts[1], parts[2] + parts[3]
-
-    (means, covariances), (other_means, other_covariances) = moments_of(one), moments_of(other)
+    _, means, within, between = (np.asarray(part, np.float64) for part in one)
+    _, other_means, other_within, other_between = (np.asarray(part, np.float64) for part in other)
+    covariances, other_covariances = within + between, other_within + other_between
     precision = np.linalg.inv(other_covariances)
     shift = means[:, None] - other_means
     distance = np.einsum("kld,lde,kle->kl", shift, precision, shift)
