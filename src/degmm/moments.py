@@ -163,9 +163,9 @@ def moments_of(
     return Moments(counts, mean, scatter, weights.astype(dtype))
 
 
-def bucket(n: int) -> int:
+def bucket(n: int, smallest: int = SMALLEST_BUCKET) -> int:
     """Return n rounded up to one of a few sizes, an eighth more at most: few shapes, few compilations."""
-    n = max(n, SMALLEST_BUCKET)
+    n = max(n, smallest)
     step = 2 ** max(int(n - 1).bit_length() - 4, 0)
     return -(-n // step) * step
 

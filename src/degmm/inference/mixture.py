@@ -102,10 +102,8 @@ def into_blocks(moments: Moments, n_components: int) -> Moments:
     n, D = moments.n_samples, moments.n_features
     low, high = BLOCK_RANGE
     size = int(np.clip(2 ** int(np.log2(BLOCK_VALUES / (n_components * D) + 1)), low, high))
-    if n <= size:
-        size, count = bucket(n), 1
-    else:
-        count = bucket(-(-n // size))
+    count = bucket(-(-n // size), smallest=1)
+    size = bucket(-(-n // count))  # the padding is shared out, and an eighth of all at most
 
     def lay_out(part: np.ndarray, fill: float) -> np.ndarray:
         out = np.full((count, *part.shape[:-1], size), fill, part.dtype)
