@@ -125,10 +125,10 @@ def test_same_seed_same_result(mixture):
 def test_no_recompilation_for_other_data_and_lengths(mixture):
     X = mixture[0]
     DEGMM(3, **SHORT).fit(X)
-    before = deep.train._cache_size()
+    before = deep.train.compiled._cache_size()
     DEGMM(3, max_epochs=80, learning_rate=3e-3, warmup=0.2, random_state=1, snapshots=5).fit(X[::-1] + 2)
     DEGMM(3, **SHORT).fit(X[:, :7])
-    assert deep.train._cache_size() == before
+    assert deep.train.compiled._cache_size() == before
 
 
 def test_snapshots_and_progress(mixture, capsys):

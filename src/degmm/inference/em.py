@@ -61,14 +61,16 @@ def run_em(
     eps = jnp.finfo(blocks.mean.dtype).eps
 
     def init(parameters: MixtureParameters) -> EMState:
-        factors = family.factor(parameters)
-        shapes = jax.eval_shape(partial(full_pass, family), factors, blocks)[1]
+        # What the first pass computes is a placeholder here, which saves a second compilation of it.
+        factors = jax.eval_shape(family.factor, parameters)
+        statistics = jax.eval_shape(partial(full_pass, family), factors, blocks)[1]
+        blank = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), (factors, statistics))
         dtype = blocks.mean.dtype
         return EMState(
             iteration=jnp.array(-1),
-            factors=factors,
+            factors=blank[0]._replace(parameters=parameters),
             log_likelihood=jnp.array(-jnp.inf, dtype),
-            statistics=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes),
+            statistics=blank[1],
             history=jnp.full(capacity, jnp.nan, dtype),
             status=jnp.array(RUNNING),
         )

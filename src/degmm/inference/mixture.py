@@ -79,6 +79,7 @@ def m_step_from(
     return jax.lax.fori_loop(0, 2, step, parameters)  # a loop, so that the step is compiled once
 
 
+@partial(jax.jit, static_argnums=0)  # traced once, however often a compiled function calls it
 def full_pass(family: Family, factors: Factors, blocks: Moments) -> tuple[Float[Array, ""], Statistics]:
     """Return the log-likelihood and the statistics of the next M-step, block by block.
 
@@ -89,12 +90,9 @@ def full_pass(family: Family, factors: Factors, blocks: Moments) -> tuple[Float[
         log_density, responsibilities = e_step(log_joint(family, factors, block))
         return (block.weights * log_density).sum(), family.statistics(factors, block, responsibilities)
 
-    first = jax.tree.map(lambda part: part[0], blocks)
     if blocks.counts.shape[0] == 1:
-        return one(first)
-    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(one, first))
-    total, _ = jax.lax.scan(lambda sums, block: (jax.tree.map(jnp.add, sums, one(block)), None), zero, blocks)
-    return total
+        return one(jax.tree.map(lambda part: part[0], blocks))
+    return jax.tree.map(lambda parts: parts.sum(axis=0), jax.lax.map(one, blocks))
 
 
 def into_blocks(moments: Moments, n_components: int) -> Moments:
