@@ -339,8 +339,9 @@ def test_empty_clusters_are_told(capsys):
         n_components=4,
         weights_=np.full(4, 0.25),
         means_=np.zeros((4, 1)),
-        between_covariances_=np.zeros((1, 1, 1)),
+        between_covariances_=np.zeros((4, 1, 1)),
         covariances_=np.ones((4, 1, 1)),
+        within_covariances_=np.ones((4, 1, 1)),
     )
     _report_clusters(model, data)
     text = capsys.readouterr().out
@@ -406,6 +407,20 @@ def test_shared_centres_by_their_name_with_a_dash(netcdf, tmp_path):
     options = ["--member-model", "shared-centre", "--K", 2, "--n-init", 2, "--variable", "wind"]
     assert degmm("fit", netcdf, *options, "-o", tmp_path) == 0
     assert load(tmp_path).member_model == "shared_centre"
+
+
+@pytest.mark.parametrize(("spread", "alike"), [(0.0, False), (2.0, True)])
+def test_members_that_are_alike_bring_up_the_shared_centre(spread, alike, tmp_path, capsys):
+    import xarray as xr
+
+    rng = np.random.default_rng(0)
+    X = spread * rng.normal(size=(200, 1)) + rng.normal(size=(200, 10))
+    xr.Dataset({"t": (("time", "number"), X)}).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    for model in ("independent", "shared-centre"):
+        options = ["--K", 1, "--n-init", 1, "--member-model", model]
+        assert degmm("fit", tmp_path / "x.nc", *options, "-o", tmp_path / model) == 0
+        told = "try --member-model shared-centre" in capsys.readouterr().out
+        assert told == (alike and model == "independent")
 
 
 def test_warnings_are_sentences_with_flags(netcdf, tmp_path, capsys):

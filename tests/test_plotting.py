@@ -29,7 +29,7 @@ def drawn(points, labels, K, D, **more):
     return figure, axes
 
 
-def fitted(K, D, labels, single=False):
+def fitted(K, D, labels, single=False, shared=False):
     return SimpleNamespace(
         _single_member=single,
         n_components=K,
@@ -37,6 +37,8 @@ def fitted(K, D, labels, single=False):
         weights_=np.full(K, 1 / K),
         means_=np.linspace(-2, 2, K * D).reshape(K, D),
         covariances_=np.stack([np.eye(D)] * K),
+        within_covariances_=np.stack([0.25 * np.eye(D)] * K),
+        between_covariances_=np.stack([0.75 * np.eye(D)] * K) if shared else np.zeros((K, D, D)),
     )
 
 
@@ -215,3 +217,20 @@ def test_panels_of_results(M, D, monkeypatch, tmp_path):
             ]
             assert np.isin(0, np.sum(baselines, axis=1))
         assert len({panel.get_ylim() for panel in panels}) == 1
+
+
+@pytest.mark.parametrize("D", [1, 2])
+def test_shared_centres_show_the_spread_within_an_ensemble(D, figure_of_fit):
+    X = np.random.default_rng(0).normal(size=(40, 5, D))
+    data = Ensemble(X, variables=tuple("ab"[:D]))
+    figure = figure_of_fit(data, fitted(2, D, np.arange(40) % 2, shared=True))
+    assert "of the members of one ensemble" in figure.get_supxlabel()
+    axes = figure.axes[0]
+    if D == 2:
+        widths = sorted(patch.width for patch in axes.patches if isinstance(patch, Ellipse))
+        np.testing.assert_allclose(widths, [2, 2, 4, 4])  # two deviations to each side: 0.5 and 1
+    else:
+        bars = [line.get_xdata() for line in axes.lines if line.get_linewidth() == 3]
+        np.testing.assert_allclose(bars, [[-3, -1], [1, 3]])
+    plain = figure_of_fit(data, fitted(2, D, np.arange(40) % 2))
+    assert "of one ensemble about" not in plain.get_supxlabel()

@@ -17,6 +17,8 @@ from degmm.results import clusters_netcdf, present_cases
 from degmm.wording import counted
 
 CLUSTERS = "clusters.nc"
+DEPENDENT = 3.0
+"""Ratio of variances of ensemble means beyond which a user hears of the shared-centre model."""
 
 
 def run_fit(
@@ -78,8 +80,28 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
     ]
     names = ("cluster", "size", "weight", *names_with_units(kept))
     print_table(title, names, rows)
+    if not (model._single_member or model.between_covariances_.any()):
+        _report_dependence(model, kept)
     empty = [str(k) for k in np.flatnonzero(sizes == 0)]
     if empty:
         which = f"cluster {empty[0]} is" if len(empty) == 1 else f"clusters {', '.join(empty)} are"
         used = model.n_components - len(empty)
         print(f"{which} empty: {used} of {model.n_components} used")
+
+
+def _report_dependence(model: Any, kept: Ensemble) -> None:
+    """Say so where members are far more alike than independent ones would be."""
+    counts = kept.counts
+    if counts.max() < 2:
+        return
+    members = np.where(kept.mask[..., None], kept.values, np.nan).astype(np.float64)
+    apart = np.nanmean(members, axis=1) - model.means_[model.labels_]
+    inverse = np.linalg.inv(model.within_covariances_.astype(np.float64))[model.labels_]
+    # M (x̄ − μ)ᵀ W⁻¹ (x̄ − μ) has mean D for independent members.
+    squared = counts * np.einsum("nd,nde,ne->n", apart, inverse, apart)
+    ratio = float(squared.mean()) / kept.n_features
+    if ratio > DEPENDENT:
+        print(
+            f"within a cluster, ensemble means scatter with {ratio:.0f} times the variance that independent "
+            "members would give them: the members of an ensemble are alike; try --member-model shared-centre"
+        )

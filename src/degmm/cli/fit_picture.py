@@ -40,6 +40,10 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
         if flat
         else f"point: {point}; ellipse: 2 sigma of single members; square: mean of a cluster"
     )
+    shared = bool(model.between_covariances_.any())
+    if shared:
+        note += ";\nbar" if flat else ";\nthin ellipse"
+        note += ": 2 sigma of the members of one ensemble about their shared centre"
     if not np.isin(np.arange(model.n_components), model.labels_).all():
         note += "; dashed: no ensemble in it"
     projection = Projection.of(points.reshape(-1, kept.n_features), names_with_units(kept))
@@ -51,6 +55,7 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
         weights=model.weights_,
         means=model.means_,
         covariances=model.covariances_,
+        within=model.within_covariances_ if shared else None,
         projection=projection,
         title=f"{type(model).__name__}, K = {model.n_components}: {shown}",
     )

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
-from degmm.plotting.marks import ellipse, mark_means, number_clusters
+from degmm.plotting.marks import ellipse, mark_means, mark_within, number_clusters
 from degmm.plotting.projection import Projection
 from degmm.plotting.style import colour_of, line_of, marker_of
 
@@ -22,6 +22,7 @@ def clusters(
     weights: Float[np.ndarray, "K"],
     means: Float[np.ndarray, "K D"],
     covariances: Float[np.ndarray, "K D D"],
+    within: Float[np.ndarray, "K D D"] | None = None,
     projection: Projection | None = None,
     colours: Sequence[int] | None = None,
     title: str | None = None,
@@ -40,6 +41,9 @@ def clusters(
         Cluster of each ensemble. A cluster may be empty: its mean and ellipse are drawn pale.
     weights, means, covariances : ndarray
         Parameters of the clusters, in the units of the points.
+    within : ndarray, shape (K, D, D), optional
+        Covariances of the members within an ensemble, where they share a centre: drawn as thin
+        ellipses inside the others or, for a single variable, as bars of two standard deviations.
     projection : Projection, optional
         Which axes to show; by default both variables for D = 2, the first two principal axes beyond.
     colours : sequence of int, optional
@@ -60,6 +64,8 @@ def clusters(
     spreads = projection.covariances(covariances)
     draw = _one_dimension if shown.shape[1] == 1 else _two_dimensions
     draw(axes, shown, labels, weights, centres, spreads, list(colours))
+    if within is not None:
+        mark_within(axes, centres, projection.covariances(within), list(colours))
     axes.set_xlabel(projection.labels[0])
     if title is not None:
         axes.set_title(title)

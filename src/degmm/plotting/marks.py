@@ -92,6 +92,22 @@ def mark_means(
         )
 
 
+def mark_within(
+    axes: Axes,
+    means: Float[np.ndarray, "K d"],
+    within: Float[np.ndarray, "K d d"],
+    colours: Sequence[int],
+) -> None:
+    """Draw how far the members of one ensemble are apart: thin ellipses, or bars on a single axis."""
+    for mean, covariance, colour in zip(means, within, colours, strict=True):
+        if mean.size == 2:
+            ellipse(axes, mean, covariance, colour, thin=True)
+            continue
+        reach = 2 * float(np.sqrt(covariance[0, 0]))
+        ends = [float(mean[0]) - reach, float(mean[0]) + reach]
+        axes.plot(ends, [0, 0], color=colour_of(colour), lw=3, solid_capstyle="butt", clip_on=False, zorder=3)
+
+
 def number_clusters(axes: Axes, places: Float[np.ndarray, "K 2"], colours: Sequence[int]) -> None:
     """Write each cluster's colour number at its place, if there are so many that colours repeat."""
     if max(colours) < len(PALETTE):
@@ -118,6 +134,7 @@ def ellipse(
     colour: int,
     *,
     pale: bool = False,
+    thin: bool = False,
 ) -> None:
     """Draw the ellipse of two standard deviations."""
     values, vectors = np.linalg.eigh(covariance)
@@ -130,8 +147,8 @@ def ellipse(
         angle=angle,
         fill=False,
         ec=colour_of(colour),
-        lw=1.5,
-        ls="--" if pale else line_of(colour),
+        lw=0.8 if thin else 1.5,
+        ls="--" if pale else "-" if thin else line_of(colour),
         alpha=0.4 if pale else 1,
         zorder=3,
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from degmm.plotting.style import colour_of, new_figure
 
@@ -81,8 +81,11 @@ def _criteria(axes: Axes, table: "pd.DataFrame", best: Mapping[str, int]) -> Non
     axes.plot([], [], marker="*", ms=9, ls="none", color="#555555", label="best K")
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
     axes.set_ylim(bottom=-0.08 * LINEAR)
+    axes.axhspan(*axes.get_ylim()[:1], LINEAR, color="#F2F2F2", lw=0, zorder=0)
+    axes.yaxis.set_major_locator(FixedLocator([0, 5, *10.0 ** np.arange(1, 10)]))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_ylabel("difference from the least value")
+    axes.set_ylabel(f"difference from the least\n(shaded: to scale; beyond {LINEAR:g}: logarithmic)")
     axes.set_title("criteria of the fit (less is better)", fontsize=10)
     axes.grid(axis="y", lw=0.4, color="#DDDDDD")
     axes.set_axisbelow(True)
@@ -103,23 +106,24 @@ def _held_out(axes: Axes, table: "pd.DataFrame", best: int) -> None:
         capsize=2.5,
         elinewidth=0.9,
     )
-    _star(axes, best, float(values[table.index == best][0]), HELD_OUT)
+    _star(axes, best, float(values[table.index == best][0]), HELD_OUT, hollow=True)
     axes.set_ylabel("log density of an ensemble [nats]")
     axes.set_title("held out, ± standard error (more is better)", fontsize=10)
     axes.grid(axis="y", lw=0.4, color="#DDDDDD")
     axes.set_axisbelow(True)
 
 
-def _star(axes: Axes, K: float, height: float, colour: int) -> None:
+def _star(axes: Axes, K: float, height: float, colour: int, *, hollow: bool = False) -> None:
+    # Hollow and behind, where an error bar stands at the same place.
     axes.plot(
         [K],
         [height],
         marker="*",
         ms=13,
         ls="none",
-        color=colour_of(colour),
-        mec="white",
+        color="white" if hollow else colour_of(colour),
+        mec=colour_of(colour) if hollow else "white",
         mew=0.8,
-        zorder=4,
+        zorder=1.5 if hollow else 4,
         clip_on=False,
     )
