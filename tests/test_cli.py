@@ -175,10 +175,6 @@ BAD_COMMANDS = {
         lambda t, nc: ["fit", nc, "--K", "400"],
         r"ensembles.nc: 299 ensembles (n_samples=299) are too few for 400 components; lower --K",
     ),
-    "mlp and missing members": (
-        lambda t, nc: ["fit", nc, "--model", "degmm", "--encoder", "mlp"],
-        "use --encoder moments",
-    ),
     "unwritable folder": (lambda t, nc: ["fit", nc, "-o", nc / "x"], "--output: the folder"),
     "clusters.nc is a folder": (
         lambda t, nc: ["fit", nc, "-o", taken(t / "o", "clusters.nc")],

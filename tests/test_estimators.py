@@ -91,18 +91,29 @@ BAD_INPUT = [
     (
         "unknown encoder",
         fit(DEGMM(2, encoder="transformer")),
-        "encoder: expected one of 'moments', 'mlp'; got",
+        "encoder: expected one of 'moments', 'mlp', 'deep_sets', 'set_transformer'; got",
     ),
     ("unknown objective", fit(DEGMM(2, objective="vae")), "objective: expected one of 'elbo', 'likelihood'"),
     ("no epochs", fit(DEGMM(2, max_epochs=0)), "max_epochs: expected an integer of at least 1"),
     ("bad rate", fit(DEGMM(2, learning_rate=0)), "learning_rate: expected a number above 0"),
-    ("bad warm-up", fit(DEGMM(2, warmup=2)), "warmup: expected a share of the epochs"),
+    ("bad warm-up", fit(DEGMM(2, warmup=2)), "warmup: expected a share between 0 and 1"),
     ("bad layers", fit(DEGMM(2, hidden=())), "hidden: expected a tuple of layer widths"),
     ("penalty without effect", fit(DEGMM(2, penalty=1.0)), "penalty: has no effect with objective='elbo'"),
+    ("bad batch", fit(DEGMM(2, batch_size=0)), "batch_size: expected"),
+    ("all held out", fit(DEGMM(2, validation_fraction=1.0)), "validation_fraction: expected a share of at"),
+    ("too many held out", fit(DEGMM(2, validation_fraction=0.99)), "validation_fraction: 0.99 of"),
+    ("no patience", fit(DEGMM(2, patience=0)), "patience: expected"),
+    ("an encoder that is no class", fit(DEGMM(2, encoder=7)), "encoder: expected one of"),
     (
-        "mlp with NaN",
-        fit(DEGMM(2, encoder="mlp"), with_value(np.nan, 1, 1)),
-        "encoder='mlp' needs every member",
+        "context for EM",
+        lambda: EGMM(2, n_init=1).fit(X).predict(X, context=X[:, 0]),
+        "context: this EGMM was",
+    ),
+    ("short context", fit(DEGMM(2), context=np.zeros((3, 1))), "context: expected shape ("),
+    (
+        "context with NaN",
+        fit(DEGMM(2), context=np.full(len(X), np.nan)),
+        "context: nan at ensemble 0, column 0",
     ),
 ]
 
@@ -119,9 +130,13 @@ def test_bad_input_gives_one_clear_sentence(call, message):
 
 @pytest.mark.filterwarnings("ignore:.*nats an ensemble")
 def test_mlp_on_another_number_of_members():
-    model = DEGMM(2, encoder="mlp", max_epochs=5, n_init=4, random_state=0).fit(X)
-    with pytest.raises(ValueError, match="trained on 4 members and X has 3; use encoder='moments'"):
-        model.predict(X[:, :3])
+    model = DEGMM(2, encoder="mlp", max_epochs=5, n_init=4, random_state=0).fit(X[:, :3])
+    with pytest.raises(ValueError, match="trained on 3 members and X has 4; use encoder='moments'"):
+        model.predict(X)
+    # fewer count as absent, and those as the mean of the others
+    fewer = X[:, :3].copy()
+    fewer[:, 2] = np.nan
+    np.testing.assert_allclose(model.predict_proba(X[:, :2]), model.predict_proba(fewer))
 
 
 @pytest.mark.filterwarnings("ignore:.*nats an ensemble")

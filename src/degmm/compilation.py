@@ -20,7 +20,11 @@ OPTIONS: dict[str, Any] = {
 
 
 def jit(function: Any, **arguments: Any) -> Any:
-    """Return ``function`` compiled when first called, as by ``jax.jit``."""
+    """Return ``function`` compiled when first called, as by ``jax.jit``, for positional arguments.
+
+    JAX allows options of compilation at the top alone: what other compiled functions call is left to
+    ``jax.jit``.
+    """
     options = OPTIONS if jax.__version_info__ < KNOWN_UNTIL else {}
     compiled = jax.jit(function, compiler_options=options, **arguments)
 

@@ -1,6 +1,8 @@
 """Gaussian mixture densities of single members: one mixture a row, ready to evaluate and draw from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,49 @@ class MixtureDensity:
             out = logsumexp(log_density + np.log(self.weights)[:, :, None], axis=1)
         return out[:, 0] if single else out
 
+    def given(self, known: Sequence[int], values: Float[np.ndarray, "n d"]) -> "MixtureDensity":
+        """Return the density of the other variables, given n values of the known ones.
+
+        Parameters
+        ----------
+        known : sequence of int
+            Positions of the variables known.
+        values : ndarray, shape (n, d)
+            Their values, a case a row. The mixture has one row, which serves all cases.
+
+        Returns
+        -------
+        MixtureDensity
+            n rows, of the variables not known, in their order.
+
+        Raises
+        ------
+        ValueError
+            If the values of a case are beyond what any cluster gives a density to.
+        """
+        rest = [d for d in range(self.means.shape[2]) if d not in known]
+        weights, means, covariances = self.weights[0], self.means[0], self.covariances[0]
+        of_known = covariances[:, known][:, :, known]
+        cross = covariances[:, rest][:, :, known]
+        gain = np.swapaxes(np.linalg.solve(of_known, np.swapaxes(cross, 1, 2)), 1, 2)
+        left = covariances[:, rest][:, :, rest] - gain @ np.swapaxes(cross, 1, 2)
+        n, K = values.shape[0], len(weights)
+        joint = np.empty((n, K))
+        for k in range(K):
+            one = MixtureDensity(np.ones((1, 1)), means[None, [k]][:, :, known], of_known[None, [k]])
+            with np.errstate(divide="ignore"):
+                joint[:, k] = np.log(weights[k]) + one.logpdf(values[None])[0]
+        far = ~np.isfinite(joint.max(axis=1))
+        if far.any():
+            raise ValueError(f"given: the values of case {int(np.argmax(far))} lie too far from all clusters")
+        joint = np.exp(joint - joint.max(axis=1, keepdims=True))
+        deviation = values[:, None, :] - means[:, known]
+        return MixtureDensity(
+            joint / joint.sum(axis=1, keepdims=True),
+            means[:, rest] + np.einsum("kde,nke->nkd", gain, deviation),
+            np.broadcast_to((left + np.swapaxes(left, 1, 2)) / 2, (n, *left.shape)),
+        )
+
     def mean(self) -> Float[np.ndarray, "n D"]:
         """Return the mean of each row's density."""
         return np.einsum("nk,nkd->nd", self.weights, self.means)
@@ -64,6 +109,8 @@ class MixtureDensity:
 
     def sample(self, m: int = 1, *, random_state: Any = None) -> Float[np.ndarray, "n m D"]:
         """Draw m points from each row's density."""
+        if isinstance(m, bool) or not isinstance(m, Integral) or m < 1:
+            raise ValueError(f"m: expected a number of points of at least 1, got {m!r}")
         rng = np.random.default_rng(random_state)
         n, K, D = self.means.shape
         shares = np.cumsum(self.weights, axis=1)

@@ -31,7 +31,7 @@ SMALLEST_BUCKET = 16
 QUARTILES_APART = 1.349
 """Distance of a normal distribution's quartiles, in standard deviations."""
 UNROLLED_FEATURES = 4
-"""Up to this D the scatter is summed entry by entry along the ensembles, beyond by matrix products."""
+"""Up to this D products with D × D matrices are written out along the ensembles, several times faster."""
 
 
 class Moments(NamedTuple):
@@ -126,6 +126,7 @@ def standardised_moments(
     """
     dtype = X.dtype if dtype is None else dtype
     rough = _rough_scaling(X, weights)
+    _check_squares(rough.units, np.promote_types(X.dtype, dtype))
     moments = moments_of(X, weights, rough.units, dtype)
     scaling = _exact_scaling(moments, rough, common_scale)
     _check_squares(scaling, dtype)
@@ -231,16 +232,18 @@ class RoughScaling(NamedTuple):
 def _rough_scaling(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> RoughScaling:
     used = np.flatnonzero(weights > 0)
     ensembles, members = ROUGH_SAMPLE
-    used = used[:: max(1, used.size // ensembles)]
-    sample = X[used, :: max(1, X.shape[1] // members)].reshape(-1, X.shape[2])
+    rng = np.random.default_rng(0)  # ensembles and members at random, since both may recur in a rhythm
+    used = np.sort(rng.choice(used, min(ensembles, used.size), replace=False))
+    shown = rng.integers(X.shape[1], size=(used.size, min(members, X.shape[1])))
+    sample = X[used[:, None], shown].reshape(-1, X.shape[2])
     if not presence(sample).any():
         sample = X[used].reshape(-1, X.shape[2])
     sample = sample[np.asarray(presence(sample))].astype(np.float64)
     low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
     largest = np.abs(sample).max(axis=0)
     quartiles = (high - low) / QUARTILES_APART
-    quartiles = np.where(quartiles > ROUNDING * largest, quartiles, 0.0)
-    deviation = sample.std(axis=0)
+    quartiles = np.where(quartiles > ROUNDING * np.maximum(np.abs(low), np.abs(high)), quartiles, 0.0)
+    deviation = np.sqrt(((sample - median) ** 2).mean(axis=0))  # exactly 0 for a constant
     magnitude = np.where(quartiles > 0, quartiles, deviation)
     magnitude = np.where(magnitude > ROUNDING * largest, magnitude, largest)
     magnitude = np.where(magnitude > 0, magnitude, 1.0)
@@ -260,7 +263,9 @@ def _exact_scaling(moments: Moments, rough: RoughScaling, common_scale: bool) ->
     # A variable that does not vary has no scale of its own; rounding may leave it a trace of one.
     offset = np.maximum(np.abs(units.centre / units.scale), 1)
     constant = variance <= (ROUNDING * offset) ** 2
-    scale = units.scale * np.sqrt(np.where(constant, 1.0, variance))
+    # Its unit is then that of the data, so that no offset changes what it is worth.
+    least = np.maximum(1.0, ROUNDING * np.abs(units.centre))
+    scale = np.where(constant, least, units.scale * np.sqrt(variance))
     outlying = (rough.spread > 0) & (scale > OUTLYING * rough.spread)
     scale = np.where(outlying, OUTLYING * rough.spread, scale)
     centre = np.where(outlying, units.centre, units.centre + units.scale * shift)

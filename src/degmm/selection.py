@@ -95,6 +95,10 @@ def select_components(
     X = X if isinstance(X, Ensemble) else members_of(X)
     n = as_members(X).shape[0]
     weights = check_weights(sample_weight, n)
+    if wanted[-1] > n:
+        raise ValueError(
+            f"components: {wanted[-1]} components are too many for {n} ensembles; leave them out"
+        )
     folds = _folds(cv, n)
     workers = _workers(n_jobs, len(wanted))
     seeds = generator(estimator.get_params()["random_state"]).integers(2**31 - 1, size=len(wanted))

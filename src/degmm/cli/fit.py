@@ -50,6 +50,8 @@ def _fit(file: Path, model: Any, data: Ensemble, kept: Ensemble, output: Path, p
         # Made before the first file is written: what cannot be stored leaves no half of the results.
         clusters = clusters_netcdf(data, present_cases(data), model.labels_, model.predict_proba(members))
         _report_clusters(model, kept)
+        if not (model._single_member or model.between_covariances_.any()):
+            _report_dependence(model, kept)
         save(model, output)
         write_bytes(output / CLUSTERS, clusters)
         draw_fit(output / picture, kept, model)
@@ -80,8 +82,6 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
     ]
     names = ("cluster", "size", "weight", *names_with_units(kept))
     print_table(title, names, rows)
-    if not (model._single_member or model.between_covariances_.any()):
-        _report_dependence(model, kept)
     empty = [str(k) for k in np.flatnonzero(sizes == 0)]
     if empty:
         which = f"cluster {empty[0]} is" if len(empty) == 1 else f"clusters {', '.join(empty)} are"
@@ -91,15 +91,7 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
 
 def _report_dependence(model: Any, kept: Ensemble) -> None:
     """Say so where members are far more alike than independent ones would be."""
-    counts = kept.counts
-    if counts.max() < 2:
-        return
-    members = np.where(kept.mask[..., None], kept.values, np.nan).astype(np.float64)
-    apart = np.nanmean(members, axis=1) - model.means_[model.labels_]
-    inverse = np.linalg.inv(model.within_covariances_.astype(np.float64))[model.labels_]
-    # M (x̄ − μ)ᵀ W⁻¹ (x̄ − μ) has mean D for independent members.
-    squared = counts * np.einsum("nd,nde,ne->n", apart, inverse, apart)
-    ratio = float(squared.mean()) / kept.n_features
+    ratio = model.mean_dispersion(kept) if kept.n_members > 1 else 1.0
     if ratio > DEPENDENT:
         print(
             f"within a cluster, ensemble means scatter with {ratio:.0f} times the variance that independent "

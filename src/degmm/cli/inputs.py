@@ -60,6 +60,10 @@ def report_data(file: Path, data: Ensemble, kept: Ensemble) -> None:
     )
     if len(kept) < len(data) or dropped_members:
         print(f"missing values: {data.missing()}")
+    flat = kept.values[kept.mask]
+    constant = [name for name, column in zip(kept.variables, flat.T, strict=True) if np.ptp(column) == 0]
+    if constant:
+        print(f"constant, and of no use for clusters: {', '.join(constant)}")
 
 
 def members_seen(file: Path, model: Any, kept: Ensemble) -> np.ndarray:

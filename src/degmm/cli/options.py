@@ -30,6 +30,8 @@ class Encoder(StrEnum):
 
     MOMENTS = "moments"
     MLP = "mlp"
+    DEEP_SETS = "deep_sets"
+    SET_TRANSFORMER = "set_transformer"
 
 
 class Objective(StrEnum):

@@ -42,6 +42,8 @@ def run_select(
         with output_folder(output, TABLE, picture):
             report_data(file, data, kept)
             members = members_seen(file, model, kept)
+            if folds > len(kept):
+                raise ValueError(f"cv: {folds} folds are too many for {counted(len(kept), 'ensemble')}")
             print(
                 f"comparing {counted(len(wanted), 'number')} of clusters: "
                 f"{counted(len(wanted) * (folds + 1), 'fit')} of {type(model).__name__}",

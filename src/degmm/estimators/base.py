@@ -68,39 +68,43 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
 
     # --- what a fitted mixture says of ensembles ---------------------------------------------
 
-    def predict(self, X: Any) -> Int[np.ndarray, "n"]:
+    # ``context`` is for deep models that were fitted with one; the others take none.
+
+    def predict(self, X: Any, *, context: Any = None) -> Int[np.ndarray, "n"]:
         """Return the most probable cluster of each ensemble."""
-        return self.predict_proba(X).argmax(axis=1)
+        return self.predict_proba(X, context=context).argmax(axis=1)
 
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "n K"]:
+    def predict_proba(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the probability of each cluster for each ensemble, γ, shape (n, K)."""
-        return self.posterior(X)
+        return self.posterior(X, context=context)
 
-    def posterior(self, X: Any) -> Float[np.ndarray, "n K"]:
+    def posterior(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the exact posterior of the clusters under the fitted parameters, shape (n, K)."""
-        return self._evaluate(self._moments(X))[1]
+        moments = self._moments(X)
+        return self._evaluate(moments, self._log_prior(context, moments.n_samples))[1]
 
-    def score_samples(self, X: Any) -> Float[np.ndarray, "n"]:
+    def score_samples(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n"]:
         """Return the log density of each whole ensemble, log Σ_k π_k f_k(x_i), in nats, shape (n,)."""
-        return self._evaluate(self._moments(X))[0]
+        moments = self._moments(X)
+        return self._evaluate(moments, self._log_prior(context, moments.n_samples))[0]
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
         """Return the mean of :meth:`score_samples`: nats an ensemble."""
-        return float(self.score_samples(X).mean())
+        return float(self.score_samples(X, context=context).mean())
 
-    def bic(self, X: Any, *, sample_weight: Any = None) -> float:
+    def bic(self, X: Any, *, sample_weight: Any = None, context: Any = None) -> float:
         """Return −2ℓ + p log n, Schwarz's criterion; ensembles, not members, are the n = Σ w units."""
-        log_density, _, weights = self._weighted(X, sample_weight)
+        log_density, _, weights = self._weighted(X, sample_weight, context)
         return self._bic(log_density, weights)
 
-    def aic(self, X: Any, *, sample_weight: Any = None) -> float:
+    def aic(self, X: Any, *, sample_weight: Any = None, context: Any = None) -> float:
         """Return −2ℓ + 2p, Akaike's criterion."""
-        log_density, _, weights = self._weighted(X, sample_weight)
+        log_density, _, weights = self._weighted(X, sample_weight, context)
         return float(-2 * log_density @ weights + 2 * self.n_parameters_)
 
-    def icl(self, X: Any, *, sample_weight: Any = None) -> float:
+    def icl(self, X: Any, *, sample_weight: Any = None, context: Any = None) -> float:
         """Return BIC + 2 × the entropy of the posterior (Biernacki, Celeux & Govaert 2000)."""
-        log_density, posterior, weights = self._weighted(X, sample_weight)
+        log_density, posterior, weights = self._weighted(X, sample_weight, context)
         entropy = -(posterior * np.log(np.where(posterior > 0, posterior, 1))).sum(axis=1) @ weights
         return self._bic(log_density, weights) + 2 * float(entropy)
 
@@ -117,7 +121,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         n_samples : int
             Number of ensembles.
         n_members : int, optional
-            Members of each; by default the largest number seen in the fit.
+            Members of each; by default as many as X had in the fit, absent ones counted.
         random_state : int, Generator or None
             Seed.
 
@@ -203,16 +207,28 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         weights = np.ones(members.shape[0]) if weights is None else weights
         return moments_of(members, weights, self._scaling, self._precision)
 
-    def _weighted(self, X: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _log_prior(self, context: Any, n: int) -> Float[np.ndarray, "K n"] | None:
+        """Return log π_k(u_i), or None where the prior is the same for all ensembles."""
+        if context is not None:
+            raise ValueError(f"context: this {type(self).__name__} was fitted without one; pass none")
+        return None
+
+    def _weighted(
+        self, X: Any, sample_weight: Any, context: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         moments = self._moments(X)
         weights = check_weights(sample_weight, moments.n_samples)
-        log_density, posterior = self._evaluate(moments)
+        log_density, posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))
         return log_density.astype(np.float64), posterior.astype(np.float64), weights
 
-    def _evaluate(self, moments: Moments) -> tuple[np.ndarray, np.ndarray]:
+    def _evaluate(
+        self, moments: Moments, log_prior: Float[np.ndarray, "K n"] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return log densities in the units of the data, and posteriors."""
         with precision_of(self._precision):
-            log_density, responsibilities = evaluate(self._fitted_family, self._parameters, moments)
+            log_density, responsibilities = evaluate(
+                self._fitted_family, self._parameters, moments, log_prior
+            )
         sound = np.isfinite(log_density)
         if not sound.all() and self.result_ is not Result.NON_FINITE:
             raise ValueError(

@@ -107,3 +107,30 @@ def generator(random_state: Any) -> np.random.Generator:
     if random_state is None:
         return np.random.default_rng()
     return np.random.default_rng(check_integer("random_state", random_state, 0))
+
+
+def check_share(name: str, value: Any, *, below: float | None = None) -> float:
+    """Return a share between 0 and 1 or, with ``below``, smaller than that."""
+    share = check_number(name, value, 0)
+    if share > 1 or (below is not None and share >= below):
+        ends = "between 0 and 1" if below is None else f"of at least 0 and below {below:g}"
+        raise ValueError(f"{name}: expected a share {ends}, got {share:g}")
+    return share
+
+
+def check_context(context: Any, n: int, n_columns: int | None = None) -> np.ndarray:
+    """Return a context as an array (n, C) in float64; (n,) is read as C = 1."""
+    try:
+        values = np.asarray(context, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"context: could not be read as an array of numbers ({error})") from error
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or values.shape[0] != n or not values.shape[1]:
+        raise ValueError(f"context: expected shape ({n}, C), a row for each ensemble; got {values.shape}")
+    if n_columns is not None and values.shape[1] != n_columns:
+        raise ValueError(f"context: expected {n_columns} columns as in the fit, got {values.shape[1]}")
+    bad = ~np.isfinite(values)
+    if bad.any():
+        i, c = np.argwhere(bad)[0]
+        raise ValueError(f"context: {values[i, c]} at ensemble {i}, column {c}; every value must be finite")
+    return values

@@ -9,10 +9,19 @@ from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 
 from degmm import nets
-from degmm.estimators.checks import check_integer, check_min_weight, check_number, generator
+from degmm.estimators.base import TrainingData
+from degmm.estimators.checks import (
+    check_context,
+    check_integer,
+    check_min_weight,
+    check_number,
+    check_share,
+    generator,
+)
 from degmm.estimators.derived import Mixture
-from degmm.inference.deep import encoder_inputs, respond
-from degmm.inference.deep_fit import DeepSettings, Snapshot, fit_deep
+from degmm.inference.batches import Ensembles
+from degmm.inference.deep import prior_of, respond
+from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
 from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
@@ -20,6 +29,7 @@ from degmm.moments import Moments, Scaling, moments_of
 from degmm.nets import find_encoder
 from degmm.precision import precision_of
 
+CONTEXT_ARRAYS = ("context.centre", "context.scale")
 LARGE_KL = 0.1
 """KL(γ ‖ posterior), nats an ensemble, beyond which a user is warned."""
 
@@ -39,9 +49,12 @@ class DEGMM(Mixture):
         Structure of the covariances W_k.
     member_model : {"independent", "shared_centre"}
         How members depend on each other, given the cluster; see :class:`EGMM`.
-    encoder : {"moments", "mlp"}
-        What the network reads: the moments of the members (any number of them, in any order), or
-        the members laid end to end as in the original (their number fixed, their order seen).
+    encoder : {"moments", "deep_sets", "set_transformer", "mlp"}, or a flax module's class
+        What the network reads: the moments of the members; beside them features of each member,
+        averaged over them; or what the members find in each other by attention. These take any
+        number of members in any order. ``"mlp"`` reads the members laid end to end, as the original
+        did: their order is seen, and there may be no more of them than in the fit. A class of your
+        own is made as ``encoder(sizes, rngs=rngs)``; see :class:`degmm.nets.Encoder`.
     hidden : tuple of int
         Widths of the hidden layers.
     objective : {"elbo", "likelihood"}
@@ -51,14 +64,28 @@ class DEGMM(Mixture):
         λ of a penalty λ Σ_k tr W_k on the loss a member, in standard units; for ``"likelihood"`` only.
     max_epochs : int
         Number of passes over the data.
+    batch_size : int, optional
+        Ensembles in a batch. By default a step sees all of them; with batches the statistics of the
+        M-step are averaged over the steps, and those of all ensembles settle the parameters at the end.
     learning_rate : float
         Adam's rate at the start; it falls to 0 along a cosine.
+    clip_norm : float
+        Largest norm of a gradient; longer ones are shortened to it.
     warmup : float
-        Share of the epochs in which the network first learns the best of ``n_init`` partitions.
+        Share of the epochs in which the network first learns the clusters that training starts from.
     n_init : int
-        Number of k-means++ partitions tried (each with a few EM steps) for that start.
+        Number of starts of the search for those clusters, which is that of :class:`EGMM` on at most
+        8192 ensembles.
     init_params : {"k-means++", "random"}
-        How the partitions are seeded.
+        How the starts are seeded.
+    member_subsets : int
+        In how many random subsets of its members the network also sees each ensemble, so that it
+        learns to assign ensembles of fewer; 0 for none.
+    validation_fraction : float
+        Share of the ensembles, drawn at random, that are kept out of the training; the network that
+        is best on them is kept. 0 for none.
+    patience : int
+        Epochs without a better objective on those ensembles after which training stops.
     polish : int
         Exact EM steps after training, which never lower the likelihood; 0 for none.
     reg_covar : float
@@ -86,7 +113,8 @@ class DEGMM(Mixture):
     log_likelihood_ : float
         Total log-likelihood of the training ensembles, in nats.
     history_ : dict
-        ``loss`` (a member), ``log_likelihood`` (total) and ``kl`` (an ensemble), by epoch.
+        ``loss`` (a member), ``log_likelihood`` (total) and ``kl`` (an ensemble), by epoch of the
+        training, before the polish; with a validation set also its ``validation`` objective (a member).
     n_iter_, converged_ : int, bool
         Epochs, and whether all of them stayed finite.
     result_, n_parameters_ : Result, int
@@ -109,15 +137,20 @@ class DEGMM(Mixture):
         *,
         covariance_type: str = "full",
         member_model: str = "independent",
-        encoder: str = "moments",
+        encoder: Any = "moments",
         hidden: tuple[int, ...] = (32,),
         objective: str = "elbo",
         penalty: float = 0.0,
         max_epochs: int = 1000,
-        learning_rate: float = 1e-2,
+        batch_size: int | None = None,
+        learning_rate: float = 2e-2,
+        clip_norm: float = 10.0,
         warmup: float = 0.1,
         n_init: int = 64,
         init_params: str = "k-means++",
+        member_subsets: int = 0,
+        validation_fraction: float = 0.0,
+        patience: int = 100,
         polish: int = 10,
         reg_covar: float = 1e-6,
         min_weight: float | None = None,
@@ -134,10 +167,15 @@ class DEGMM(Mixture):
         self.objective = objective
         self.penalty = penalty
         self.max_epochs = max_epochs
+        self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
         self.warmup = warmup
         self.n_init = n_init
         self.init_params = init_params
+        self.member_subsets = member_subsets
+        self.validation_fraction = validation_fraction
+        self.patience = patience
         self.polish = polish
         self.reg_covar = reg_covar
         self.min_weight = min_weight
@@ -146,7 +184,7 @@ class DEGMM(Mixture):
         self.dtype = dtype
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, context: Any = None) -> Self:
         """Train the network.
 
         Parameters
@@ -157,6 +195,10 @@ class DEGMM(Mixture):
             Ignored.
         sample_weight : array-like, shape (n,), optional
             Weights of the ensembles.
+        context : array-like, shape (n, C), optional
+            What is known of each ensemble beside its members, such as the season. The prior of the
+            clusters then depends on it, π_k(u), and the network reads it; it must be given to all
+            that is asked of the model.
 
         Returns
         -------
@@ -164,33 +206,39 @@ class DEGMM(Mixture):
         """
         settings = self._settings()
         rng = generator(self.random_state)
+        held_out = check_share("validation_fraction", self.validation_fraction, below=1)
         data = self._training_data(X, sample_weight)
-        dtype = data.moments.mean.dtype
-        reader = find_encoder(settings.encoder)
-        read = self._members_read(data.members, data.scaling, dtype) if reader.needs_members else None
-        fixed_members = None if read is None else read.shape[1]
-        D = data.moments.n_features
-        sizes = nets.EncoderSizes(D, self.n_components, fixed_members, tuple(self.hidden))
-        used = data.moments.weights > 0
-        inputs = encoder_inputs(data.weighted, None if read is None else read[used])
-        with precision_of(dtype):
-            fitted = fit_deep(data.family, data.weighted, inputs, sizes, settings, rng)
-        self._network, self._sizes, self._order = fitted.network, sizes, fitted.order
-        self._prior, self._encoder = fitted.prior, settings.encoder
+        n, M, D = data.members.shape
+        given = None if context is None else check_context(context, n)
+        self._context_scaling = None if given is None else _context_scaling(given, data.moments.weights)
+        sizes = nets.EncoderSizes(
+            D, self.n_components, M, tuple(self.hidden), 0 if given is None else given.shape[1]
+        )
+        self._make, self._sizes, self._precision = settings.encoder, sizes, data.moments.mean.dtype
+        self._scaling = data.scaling
+        whole = self._ensembles(data.moments, data.members, given)
+        used = np.flatnonzero(data.moments.weights > 0)
+        training, validation = _split(used, held_out, self.n_components, rng)
+        with precision_of(self._precision):
+            fitted = fit_deep(
+                data.family,
+                whole.take(training) if training.size < n else whole,
+                data.members[training] if training.size < n else data.members,
+                whole.take(validation) if validation.size else None,
+                sizes,
+                settings,
+                rng,
+            )
+        self._network, self._order = fitted.network, fitted.order
+        self._reference, self._prior = fitted.reference, fitted.prior
         self._keep(fitted.solution, data)
-        epochs = fitted.history
-        members = np.asarray(data.moments.weights, np.float64) @ data.moments.counts
-        offset = data.scaling.log_jacobian
-        # Warm-up losses are cross-entropies, which know no units.
-        objective_epochs = np.arange(len(epochs)) >= settings.warmup
-        self.history_ = {
-            "loss": epochs[:, 0] + np.where(objective_epochs, offset, 0),
-            "log_likelihood": (epochs[:, 1] - offset) * members * data.unit,
-            "kl": epochs[:, 2],
-        }
-        gamma = self._respond(data.moments, read)
+        self._keep_history(fitted, data)
+        gamma = self._respond(whole)
         self.labels_ = gamma.argmax(axis=1)
-        self.kl_ = divergence(gamma, self._evaluate(data.moments)[1], np.asarray(data.moments.weights))
+        log_density, posterior = self._evaluate(data.moments, self._log_prior(context, n))
+        weights = np.asarray(data.moments.weights, np.float64)
+        self.log_likelihood_ = float(weights @ log_density.astype(np.float64)) * data.unit
+        self.kl_ = divergence(gamma, posterior, weights)
         self.snapshots_ = [self._in_data_units(s) for s in fitted.snapshots]
         if self.kl_ > LARGE_KL:
             warnings.warn(
@@ -201,50 +249,95 @@ class DEGMM(Mixture):
             )
         return self
 
-    def predict_proba(self, X: Any) -> Float[np.ndarray, "n K"]:
+    def _keep_history(self, fitted: DeepFit, data: TrainingData) -> None:
+        epochs = fitted.history
+        members = np.asarray(data.moments.weights, np.float64) @ data.moments.counts
+        offset = data.scaling.log_jacobian
+        # Warm-up losses are cross-entropies, which know no units.
+        objective_epochs = np.arange(len(epochs)) >= fitted.warmup
+        self.history_ = {
+            "loss": epochs[:, 0] + np.where(objective_epochs, offset, 0),
+            "log_likelihood": (epochs[:, 1] - offset) * members * data.unit,
+            "kl": epochs[:, 2],
+        }
+        if not np.isnan(epochs[:, 3]).all():
+            self.history_["validation"] = epochs[:, 3] - offset
+
+    def predict_proba(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the network's cluster probabilities γ for each ensemble, shape (n, K).
 
         One forward pass; :meth:`posterior` gives the exact ones of the fitted parameters.
         """
         members = self._validated(X)
-        moments = moments_of(members, np.ones(members.shape[0]), self._scaling, self._precision)
-        read = None
-        if self._sizes.n_members is not None:
-            if members.shape[1] != self._sizes.n_members:
-                raise ValueError(
-                    f"X: encoder={self._encoder!r} was trained on {self._sizes.n_members} members and X "
-                    f"has {members.shape[1]}; use encoder='moments', which takes any number"
-                )
-            read = self._members_read(members, self._scaling, self._precision)
-        return self._respond(moments, read)
-
-    def _respond(self, moments: Moments, read: np.ndarray | None) -> np.ndarray:
-        inputs = encoder_inputs(moments, read)
-        with precision_of(self._precision):
-            graph = nets.structure(self._encoder, self._sizes)
-            gamma = respond(graph, self._network, np.log(self._prior), inputs)
-        return np.asarray(gamma)[: moments.n_samples, self._order]
-
-    def _members_read(self, members: np.ndarray, scaling: Scaling, dtype: Any) -> np.ndarray:
-        """Return the members in standard units, for an encoder that reads them."""
-        if np.isnan(members).any():
+        n, M, _ = members.shape
+        if self._sizes.n_members < M and nets.fixes_members(self._make, self._sizes):
             raise ValueError(
-                f"X: encoder={getattr(self, 'encoder', None)!r} needs every member and some are absent "
-                "(NaN); use encoder='moments'"
+                f"X: encoder={self.encoder!r} was trained on {self._sizes.n_members} members and X "
+                f"has {M}; use encoder='moments', which takes any number"
             )
-        return ((members - scaling.centre) / scaling.scale).astype(dtype)
+        moments = moments_of(members, np.ones(n), self._scaling, self._precision)
+        return self._respond(self._ensembles(moments, members, self._checked_context(context, n)))
+
+    def _respond(self, ensembles: Ensembles) -> Float[np.ndarray, "n K"]:
+        parts = []
+        with precision_of(self._precision):
+            graph = nets.structure(self._make, self._sizes)
+            for block in ensembles.blocks():
+                gamma = respond(graph, self._network, self._reference, block.inputs())
+                parts.append(np.asarray(gamma)[self._order, : block.n_samples])
+        return np.ascontiguousarray(np.concatenate(parts, axis=1).T)
+
+    def _log_prior(self, context: Any, n: int) -> Float[np.ndarray, "K n"] | None:
+        given = self._checked_context(context, n)
+        if given is None:
+            return None
+        with precision_of(self._precision):
+            graph = nets.structure(self._make, self._sizes)
+            scaled = self._scaled_context(given)
+            return np.asarray(prior_of(graph, self._network, self._prior, scaled))[self._order]
+
+    def _checked_context(self, context: Any, n: int) -> Float[np.ndarray, "n C"] | None:
+        """Return the context as an array, where the model was fitted with one."""
+        if not self._sizes.n_context:
+            super()._log_prior(context, n)  # raises if one is given
+            return None
+        if context is None:
+            raise ValueError(
+                f"context: this {type(self).__name__} was fitted with a context of {self._sizes.n_context} "
+                "columns; pass that of these ensembles, context=…"
+            )
+        return check_context(context, n, self._sizes.n_context)
+
+    def _scaled_context(self, context: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
+        assert self._context_scaling is not None
+        centre, scale = self._context_scaling
+        return ((context - centre) / scale).astype(self._precision)
+
+    def _ensembles(
+        self, moments: Moments, members: np.ndarray, context: Float[np.ndarray, "n C"] | None
+    ) -> Ensembles:
+        """Return ensembles as the network sees them."""
+        if not nets.reads_members(self._make, self._sizes):
+            seen = None
+        elif nets.fixes_members(self._make, self._sizes):
+            missing = self._sizes.n_members - members.shape[1]
+            seen = (
+                np.pad(members, [(0, 0), (0, missing), (0, 0)], constant_values=np.nan)
+                if missing
+                else members
+            )
+        else:
+            seen = members
+        scaled = None if context is None else self._scaled_context(context)
+        return Ensembles(moments, self._scaling, seen, None, scaled)
 
     def _settings(self) -> DeepSettings:
-        encoder = getattr(self, "encoder", "moments")
-        find_encoder(encoder)
+        encoder = find_encoder(getattr(self, "encoder", "moments"))
         if not isinstance(self.hidden, tuple | list) or not self.hidden:
             raise ValueError(f"hidden: expected a tuple of layer widths such as (32,), got {self.hidden!r}")
         for width in self.hidden:
             check_integer("hidden", width, 1)
         max_epochs = check_integer("max_epochs", self.max_epochs, 1)
-        warmup = check_number("warmup", self.warmup, 0)
-        if warmup > 1:
-            raise ValueError(f"warmup: expected a share of the epochs between 0 and 1, got {warmup}")
         objective = find_objective(self.objective)
         penalty = check_number("penalty", self.penalty, 0)
         if penalty > 0 and not objective.through_m_step:
@@ -253,7 +346,7 @@ class DEGMM(Mixture):
             n_components=check_integer("n_components", self.n_components, 1),
             n_init=check_integer("n_init", self.n_init, 1),
             method=self.init_params,
-            tol=0.0,
+            tol=1e-5,
             max_iter=max(SEARCH_ITERATIONS, check_integer("polish", self.polish, 0)),
             reg_covar=check_number("reg_covar", self.reg_covar, 0, open_below=True),
             min_weight=check_min_weight(self.min_weight, self.n_components),
@@ -264,8 +357,12 @@ class DEGMM(Mixture):
             objective=objective,
             penalty=penalty,
             max_epochs=max_epochs,
-            warmup=round(warmup * max_epochs),
+            batch_size=None if self.batch_size is None else check_integer("batch_size", self.batch_size, 1),
+            warmup=check_share("warmup", self.warmup),
             learning_rate=check_number("learning_rate", self.learning_rate, 0, open_below=True),
+            clip_norm=check_number("clip_norm", self.clip_norm, 0, open_below=True),
+            member_subsets=check_integer("member_subsets", getattr(self, "member_subsets", 0), 0),
+            patience=check_integer("patience", self.patience, 1),
             polish=self.polish,
             snapshots=check_integer("snapshots", self.snapshots, 0),
             progress=bool(self.progress),
@@ -274,18 +371,26 @@ class DEGMM(Mixture):
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, facts = super()._get_state()
         arrays |= nets.to_arrays(self._network, "network.")
-        arrays |= {"prior": self._prior, "order": self._order}
-        more = {"sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "encoder": self._encoder}
-        return arrays, {**facts, **more}
+        arrays |= {"prior": self._prior, "reference": self._reference, "order": self._order}
+        if self._context_scaling is not None:
+            arrays |= dict(zip(CONTEXT_ARRAYS, self._context_scaling, strict=True))
+        encoder = getattr(self, "encoder", "moments")
+        own = None if isinstance(encoder, str) else getattr(encoder, "__qualname__", repr(encoder))
+        return arrays, {**facts, "sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "own_encoder": own}
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         super()._set_state(arrays, facts)
-        sizes = facts["sizes"]
+        sizes, encoder = facts["sizes"], getattr(self, "encoder", "moments")
         self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
-        self._encoder = facts["encoder"]
-        shapes = nets.template(self._encoder, self._sizes)
+        self._make = find_encoder(encoder)
+        if facts["own_encoder"] is not None and isinstance(encoder, str):
+            raise ValueError(f"encoder: the model has its own, {facts['own_encoder']}; pass it to load")
+        shapes = nets.template(self._make, self._sizes)
         self._network = nets.from_arrays(shapes, arrays, "network.")
-        self._prior, self._order, self.kl_ = arrays["prior"], arrays["order"], float(facts["kl"])
+        self._prior, self._reference, self._order = (arrays[k] for k in ("prior", "reference", "order"))
+        self.kl_ = float(facts["kl"])
+        context = [arrays[name] for name in CONTEXT_ARRAYS if name in arrays]
+        self._context_scaling = Scaling(*context) if context else None
         self.snapshots_ = []
 
     def _in_data_units(self, snapshot: Snapshot) -> Snapshot:
@@ -314,10 +419,14 @@ class DGMM(DEGMM):
         objective: str = "elbo",
         penalty: float = 0.0,
         max_epochs: int = 1000,
-        learning_rate: float = 1e-2,
+        batch_size: int | None = None,
+        learning_rate: float = 2e-2,
+        clip_norm: float = 10.0,
         warmup: float = 0.1,
         n_init: int = 64,
         init_params: str = "k-means++",
+        validation_fraction: float = 0.0,
+        patience: int = 100,
         polish: int = 10,
         reg_covar: float = 1e-6,
         min_weight: float | None = None,
@@ -333,10 +442,14 @@ class DGMM(DEGMM):
             objective=objective,
             penalty=penalty,
             max_epochs=max_epochs,
+            batch_size=batch_size,
             learning_rate=learning_rate,
+            clip_norm=clip_norm,
             warmup=warmup,
             n_init=n_init,
             init_params=init_params,
+            validation_fraction=validation_fraction,
+            patience=patience,
             polish=polish,
             reg_covar=reg_covar,
             min_weight=min_weight,
@@ -345,4 +458,28 @@ class DGMM(DEGMM):
             dtype=dtype,
             random_state=random_state,
         )
-        del self.member_model, self.encoder  # one member leaves no choice of these
+        del self.member_model, self.encoder, self.member_subsets  # one member leaves no choice of these
+
+
+def _context_scaling(context: Float[np.ndarray, "n C"], weights: Float[np.ndarray, "n"]) -> Scaling:
+    """Return the units in which each column has mean 0 and variance 1; a constant one becomes 0."""
+    share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
+    centre = share @ context
+    scale = np.sqrt(share @ (context - centre) ** 2)
+    return Scaling(centre, np.where(scale > 0, scale, 1.0))
+
+
+def _split(
+    used: np.ndarray, held_out: float, n_components: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ensembles to train on and those to validate with, each in their order."""
+    count = round(held_out * used.size)
+    if not count:
+        return used, used[:0]
+    if used.size - count < n_components:
+        raise ValueError(
+            f"validation_fraction: {held_out:g} of {used.size} ensembles leaves {used.size - count} for "
+            f"{n_components} components; lower it"
+        )
+    order = rng.permutation(used)
+    return np.sort(order[count:]), np.sort(order[:count])

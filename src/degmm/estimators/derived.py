@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Mixture(BaseMixture):
     """A mixture that also gives the densities derived from it."""
 
-    def predictive(self, X: Any) -> MixtureDensity:
+    def predictive(self, X: Any, *, context: Any = None) -> MixtureDensity:
         """Return the density of one more member of each ensemble, given the members seen.
 
         Σ_k γ_ik N(μ_k, W_k) for independent members, and Σ_k γ_ik N(ĉ_ik, W_k + V_ik) for a shared
@@ -29,6 +29,8 @@ class Mixture(BaseMixture):
         Parameters
         ----------
         X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
+        context : array-like, shape (n, C), optional
+            For a model that was fitted with one.
 
         Returns
         -------
@@ -37,7 +39,7 @@ class Mixture(BaseMixture):
             and ``sample``, in the units of the data.
         """
         moments = self._moments(X)
-        _, posterior = self._evaluate(moments)
+        _, posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))
         standard = MixtureParameters(*(np.asarray(part, np.float64) for part in self._parameters))
         means, covariances = self._fitted_family.next_member(standard, moments)
         scale = self._scaling.scale
@@ -46,6 +48,38 @@ class Mixture(BaseMixture):
             means * scale + self._scaling.centre,
             covariances * np.outer(scale, scale),
         )
+
+    def mean_dispersion(self, X: Any, *, context: Any = None) -> float:
+        """Return how far ensemble means scatter about their cluster's mean, as a ratio of variances.
+
+        1 where the model holds. Far above 1 for independent members, it says that the members of an
+        ensemble are alike, which ``member_model="shared_centre"`` describes.
+
+        Parameters
+        ----------
+        X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
+        context : array-like, shape (n, C), optional
+            For a model that was fitted with one.
+
+        Returns
+        -------
+        float
+            Mean over ensembles and clusters, weighted by the posterior, of the squared Mahalanobis
+            distance of x̄_i from μ_k under B_k + W_k/M_i, divided by D.
+        """
+        moments = self._moments(X)
+        posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))[1]
+        _, centres, within, between = (np.asarray(part, np.float64) for part in self._parameters)
+        counts = np.asarray(moments.counts, np.float64)
+        mean = np.asarray(moments.mean, np.float64).T
+        total = 0.0
+        for M in np.unique(counts):
+            alike = counts == M
+            inverse = np.linalg.inv(between + within / M)
+            apart = mean[alike][:, None, :] - centres
+            distance = np.einsum("nkd,kde,nke->nk", apart, inverse, apart)
+            total += float((posterior[alike] * distance).sum())
+        return total / (len(mean) * self.n_features_in_)
 
     def marginal(self, features: Any) -> "EGMM":
         """Return the fitted mixture of some variables alone, as an EGMM.
@@ -121,27 +155,8 @@ class Mixture(BaseMixture):
         except ValueError as error:
             raise ValueError(f"given: the values have different lengths ({error})") from error
         weights, means, within, between = in_units(self._parameters, self._scaling, DATA_UNITS)
-        covariances = within + between
-        of_known = covariances[:, known][:, :, known]
-        cross = covariances[:, rest][:, :, known]
-        gain = np.swapaxes(np.linalg.solve(of_known, np.swapaxes(cross, 1, 2)), 1, 2)
-        left = covariances[:, rest][:, :, rest] - gain @ np.swapaxes(cross, 1, 2)
-        n, K = values.shape[0], len(weights)
-        joint = np.empty((n, K))
-        for k in range(K):
-            one = MixtureDensity(np.ones((1, 1)), means[None, [k]][:, :, known], of_known[None, [k]])
-            with np.errstate(divide="ignore"):
-                joint[:, k] = np.log(weights[k]) + one.logpdf(values[None])[0]
-        far = ~np.isfinite(joint.max(axis=1))
-        if far.any():
-            raise ValueError(f"given: the values of case {int(np.argmax(far))} lie too far from all clusters")
-        joint = np.exp(joint - joint.max(axis=1, keepdims=True))
-        deviation = values[:, None, :] - means[:, known]
-        return MixtureDensity(
-            joint / joint.sum(axis=1, keepdims=True),
-            means[:, rest] + np.einsum("kde,nke->nkd", gain, deviation),
-            np.broadcast_to((left + np.swapaxes(left, 1, 2)) / 2, (n, *left.shape)),
-        )
+        member = MixtureDensity(weights[None], means[None], (within + between)[None])
+        return member.given(known, values)
 
     def _positions(self, argument: str, features: Sequence[int | str]) -> list[int]:
         names = [str(name) for name in getattr(self, "feature_names_in_", [])]

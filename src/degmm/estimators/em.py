@@ -25,6 +25,7 @@ from degmm.inference.solution import Solution, reorder
 from degmm.inference.starts import admitted, parameters_from_responsibilities
 from degmm.moments import DATA_UNITS
 from degmm.precision import precision_of
+from degmm.wording import counted
 
 
 class EGMM(Mixture):
@@ -226,6 +227,11 @@ class EGMM(Mixture):
         used = np.flatnonzero(weights > 0)
         weights = weights / weight_unit(weights)
         moments = moments._replace(weights=weights.astype(self._precision)).take(used)
+        if used.size < self.n_components:
+            raise ValueError(
+                f"X: {counted(used.size, 'ensemble')} of positive weight are too few for "
+                f"{self.n_components} components; pass the ensembles of the fit"
+            )
         if 2 * block_length > used.size:
             raise ValueError(
                 f"block_length: {block_length} is more than half of the {used.size} ensembles; "

@@ -8,11 +8,9 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.moments import triangle
+from degmm.moments import UNROLLED_FEATURES, triangle
 
 LOG_2PI = float(np.log(2 * np.pi))
-UNROLLED_FEATURES = 4
-"""Up to this D products with D × D matrices are written out, which is several times faster."""
 
 
 class Cholesky(NamedTuple):
@@ -120,13 +118,14 @@ def weighted_outer(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float
 def floored_weights(mass: Float[Array, "K"], floor: Float[Array, ""]) -> Float[Array, "K"]:
     """Return the π ≥ floor that maximises Σ_k mass_k log π_k.
 
-    Components below the floor are set to it and the others share the rest in proportion to their
-    mass. One further round settles those that this pushes below the floor in turn.
+    The smallest are set to the floor and the others share the rest in proportion to their mass: as
+    many share as can without falling below it.
     """
-    weights = mass / mass.sum()
-    for _ in range(2):
-        low = weights <= floor
-        rest = jnp.where(low, 0, mass)
-        left = 1 - floor * low.sum()
-        weights = jnp.where(low, floor, rest * left / jnp.where(rest.sum() > 0, rest.sum(), 1))
+    # Row k: were component k the smallest to share, with those of more mass.
+    shares = mass[None, :] >= mass[:, None]
+    left = 1 - floor * (~shares).sum(axis=1)
+    scale = left / jnp.maximum((shares * mass).sum(axis=1), jnp.finfo(mass.dtype).tiny)
+    fits = mass * scale > floor
+    smallest = jnp.argmin(jnp.where(fits, mass, jnp.inf))
+    weights = jnp.where(shares[smallest] & fits.any(), mass * scale[smallest], floor)
     return weights / weights.sum()

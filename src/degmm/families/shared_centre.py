@@ -41,8 +41,9 @@ def joint_factors(parameters: MixtureParameters) -> Factors:
     root, inverse, log_determinant = cholesky(within)
     relative = jnp.einsum("kde,kef,kgf->kdg", inverse, parameters.between, inverse)
     ratio, vectors = symmetric_eigen((relative + jnp.swapaxes(relative, 1, 2)) / 2)
-    # what rounding leaves of an eigenvalue 0 is 0
-    rounding = 16 * jnp.finfo(ratio.dtype).eps * jnp.max(jnp.abs(ratio), axis=1, keepdims=True)
+    # What rounding leaves of an eigenvalue 0 is 0; where W is nearly singular, that may be much.
+    stretch = (inverse**2).sum(axis=(1, 2)) * jnp.sqrt((parameters.between**2).sum(axis=(1, 2)))
+    rounding = 4 * jnp.finfo(ratio.dtype).eps * stretch[:, None]
     return Factors(
         parameters,
         jnp.einsum("ked,kef->kdf", vectors, inverse),

@@ -29,6 +29,9 @@ from degmm.families.independent import Independent
 from degmm.families.shared_centre import SharedCentre
 from degmm.moments import Moments, unpack
 
+NEAR = 0.1
+"""A direction is near the boundary where M β is at most this much."""
+
 
 class VaryingStatistics(NamedTuple):
     """Expected sums in the joint basis of the current W and B; z = F(x̄ − μ), û and v are u's moments."""
@@ -155,8 +158,10 @@ class SharedCentreVarying(SharedCentre):
         """Return B in the joint basis with directions set to 0 or lifted from it, and whether any is.
 
         −2 log f changes by Σ_j h(β_j), h(β) = Σ wγ [log(1 + Mβ) + M z²/(1 + Mβ)], whose slope at 0
-        is −R·score. By 1/(1+x) ≤ 1 − x + x², a lift by score·R/(2 Σ wγ M³z²) lowers h; by
-        log(1+x) ≥ x − x²/2, a drop from β to 0 does if −score·R ≥ β Σ wγ M²/2.
+        is −R·score. By 1/(1+x) ≤ 1 − x + x², a lift from 0 to λ = score·R/(2 Σ wγ M³z²) lowers h by
+        R·score·λ/2 or more; by log(1+x) ≥ x − x²/2, a drop from β to 0 lowers it if
+        −score·R ≥ β Σ wγ M²/2, and raises it by R·score·β + β² Σ wγ M²/2 at most. Directions near the
+        boundary, where steps of EM are short, are so dropped and lifted at once where that pays.
         """
         D = ratio.shape[1]
         eye = jnp.eye(D, dtype=ratio.dtype)
@@ -172,16 +177,20 @@ class SharedCentreVarying(SharedCentre):
         slope = jnp.diagonal(score, axis1=1, axis2=2)
         drop = (ratio > 0) & (-slope >= 0.5 * ratio * bound)
 
-        zero = ratio <= 0
-        gain, vectors = symmetric_eigen(score * zero[:, :, None] * zero[:, None, :])
+        near = ratio * bound <= NEAR
+        gain, vectors = symmetric_eigen(score * near[:, :, None] * near[:, None, :])
         below = jnp.einsum("kde,kdf,kfe->ke", vectors, curvature, vectors)
         lift = jnp.where(gain > 0, gain / (2 * jnp.where(below > 0, below, 1)), 0)
         # a lift too small to last against rounding, or to matter, is none
         eps = jnp.finfo(ratio.dtype).eps
         least = jnp.maximum(jnp.sqrt(eps) / bound.max(axis=1), 64 * eps * ratio.max(axis=1))
         lift = jnp.where(lift > least[:, None], lift, 0)
-        edge = jnp.where(drop, 0, ratio)[:, :, None] * eye + compose(vectors, lift)
-        return edge, (drop | (lift > 0)).any(axis=1)
+        profit = 0.5 * (gain * lift).sum(axis=1)
+        loss = jnp.where(near, jnp.maximum(slope, 0) * ratio + 0.5 * bound * ratio**2, 0).sum(axis=1)
+        pays = (profit > loss)[:, None]
+        lift = jnp.where(pays, lift, 0)
+        left = jnp.where(drop | (near & pays), 0, ratio)
+        return left[:, :, None] * eye + compose(vectors, lift), (drop | (lift > 0)).any(axis=1)
 
 
 def _outer(a: Float[Array, "K D"], b: Float[Array, "K D"]) -> Float[Array, "K D D"]:

@@ -1,6 +1,5 @@
 """Deep inference: a network gives the E-step, the M-step equations the parameters, Adam the network."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,77 +9,130 @@ import numpy as np
 import optax
 from jax import lax
 from jax.scipy.special import logsumexp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from degmm import nets
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.derivative import smooth_log_density
+from degmm.inference.batches import Batch
 from degmm.inference.objectives import Objective
-from degmm.moments import Moments, bucket, padded
+from degmm.inference.stepwise import averaged, averaging_rate
 from degmm.nets import EncoderInputs
 
 ADAM = optax.scale_by_adam()
+RECORD = ("loss", "log_likelihood", "kl", "validation")
+"""Columns of the history: loss and log-likelihood a member, KL(γ‖posterior) an ensemble, and the
+objective a member on the validation set"""
 
 
 class Schedule(NamedTuple):
-    """How training goes on over the epochs."""
+    """How training goes on over the steps."""
 
     learning_rate: Float[Array, ""]
-    """Adam's rate at the first epoch; it falls to 0 at the last along a cosine"""
-    max_epochs: Int[Array, ""]
+    """Adam's rate at the first step; it falls to 0 at the last along a cosine"""
+    n_steps: Int[Array, ""]
+    epoch_steps: Int[Array, ""]
+    """Steps, one a batch, in an epoch"""
     warmup: Int[Array, ""]
-    """Epochs at the start in which the network learns the starting responsibilities"""
+    """Steps at the start in which the network learns the starting responsibilities"""
     penalty: Float[Array, ""]
     """λ of the penalty λ Σ_k tr W_k on the loss a member"""
+    clip: Float[Array, ""]
+    """Largest norm of a gradient; longer ones are shortened to it"""
+    patience: Int[Array, ""]
+    """Epochs without a better validation objective after which training stops"""
+
+
+class Best(NamedTuple):
+    """The network that was best on the validation set."""
+
+    value: Float[Array, ""]
+    epoch: Int[Array, ""]
+    network: Any
+    parameters: MixtureParameters
 
 
 class DeepState(NamedTuple):
     """State of a training."""
 
-    epoch: Int[Array, ""]
+    step: Int[Array, ""]
     network: Any
     optimiser: Any
     parameters: MixtureParameters
-    history: Float[Array, "capacity 3"]
-    """Loss a member, log-likelihood a member and KL(γ‖posterior) an ensemble, by epoch"""
+    history: Float[Array, "capacity 4"]
+    """The columns of ``RECORD`` by epoch, each the mean over its steps"""
+    best: Best | None
+    """None where there is no validation set"""
+    stopped: Bool[Array, ""]
 
 
-def initial_state(network: Any, parameters: MixtureParameters, max_epochs: int) -> DeepState:
-    """Return the state before the first epoch."""
+class Sets(NamedTuple):
+    """The ensembles of a training."""
+
+    batches: Batch
+    """Batches along a first axis; of length 1, if all ensembles are one batch"""
+    subsets: Batch | None
+    """The same with random subsets of the members, along one more first axis"""
+    validation: Batch | None
+
+
+def initial_state(
+    network: Any, parameters: MixtureParameters, max_epochs: int, *, validated: bool
+) -> DeepState:
+    """Return the state before the first step."""
     dtype = parameters.means.dtype
     capacity = 2 ** int(np.ceil(np.log2(max(max_epochs, 1024))))
+    parameters = MixtureParameters(*map(jnp.asarray, parameters))
+    # copies, since the compiled training takes each buffer of the state for its own
+    best = jax.tree.map(jnp.copy, Best(jnp.array(-jnp.inf, dtype), jnp.array(0), network, parameters))
     return DeepState(
-        jnp.array(0),
-        network,
-        ADAM.init(network),
-        MixtureParameters(*map(jnp.asarray, parameters)),
-        jnp.full((capacity, 3), jnp.nan, dtype),
+        step=jnp.array(0),
+        network=network,
+        optimiser=ADAM.init(network),
+        parameters=parameters,
+        history=jnp.zeros((capacity, len(RECORD)), dtype),
+        best=best if validated else None,
+        stopped=jnp.array(False),
     )
 
 
-def encoder_inputs(moments: Moments, members: np.ndarray | None) -> EncoderInputs:
-    """Lay moments out as encoders read them, ensembles first, filled up to one of a few numbers."""
-    n = moments.n_samples
-    moments = padded(moments, bucket(n))
-    if members is not None:
-        members = np.pad(members, [(0, bucket(n) - n), (0, 0), (0, 0)])
-    variance = moments.scatter / moments.counts
-    return EncoderInputs(
-        np.asarray(moments.counts),
-        np.ascontiguousarray(np.asarray(moments.mean).T),
-        np.ascontiguousarray(np.asarray(variance).T),
-        members,
-    )
+class Response(NamedTuple):
+    """What a network makes of ensembles."""
+
+    log_gamma: Float[Array, "K n"]
+    """log γ_ik"""
+    tilt: Float[Array, "K n"]
+    """log π_k(u_i) − log π_k, up to a constant of the ensemble"""
+
+
+def response(graph: Any, network: Any, weights: Float[Array, "K"], inputs: EncoderInputs) -> Response:
+    """Return γ = softmax(log π(u) + scores) and the tilt of the prior by the context."""
+    scores = nets.apply(graph, network, inputs)
+    logits = scores.clusters + scores.prior + jnp.log(weights)
+    return Response(jax.nn.log_softmax(logits, axis=1).T, scores.prior.T)
+
+
+def log_prior(weights: Float[Array, "K"], tilt: Float[Array, "K n"]) -> Float[Array, "K n"]:
+    """Return log π_k(u_i)."""
+    return jax.nn.log_softmax(jnp.log(weights)[:, None] + tilt, axis=0)
 
 
 @partial(jit, static_argnums=0)
 def respond(
-    graph: Any, network: Any, log_weights: Float[Array, "K"], inputs: EncoderInputs
-) -> Float[Array, "n K"]:
+    graph: Any, network: Any, weights: Float[Array, "K"], inputs: EncoderInputs
+) -> Float[Array, "K n"]:
     """Return the network's responsibilities γ."""
-    return jax.nn.softmax(nets.apply(graph, network, inputs) + log_weights, axis=1)
+    return jnp.exp(response(graph, network, weights, inputs).log_gamma)
+
+
+@partial(jit, static_argnums=0)
+def prior_of(
+    graph: Any, network: Any, weights: Float[Array, "K"], context: Float[Array, "n C"]
+) -> Float[Array, "K n"]:
+    """Return log π_k(u_i), which the context alone determines."""
+    return log_prior(weights, nets.prior(graph, network, context).T)
 
 
 @partial(jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -89,73 +141,107 @@ def train(
     family: Family,
     objective: Objective,
     state: DeepState,
-    inputs: EncoderInputs,
-    moments: Moments,
-    target: Float[Array, "K n"],
+    start: MixtureParameters,
+    sets: Sets,
     limits: Limits,
     schedule: Schedule,
     stop: Int[Array, ""],
 ) -> DeepState:
-    """Train on all ensembles from the state's epoch up to epoch ``stop``.
+    """Train from the state's step up to step ``stop``, on one batch after the other.
 
-    Parameters
-    ----------
-    target : Array, shape (K, n)
-        Starting responsibilities, which the network learns by cross-entropy while
-        ``epoch < schedule.warmup``; the objective takes over from there.
+    The constants of the scores are relative to the weights of ``start`` throughout. Were they relative
+    to those of the last step, γ and the weights would feed each other, and clusters be lost.
     """
-    weights = moments.weights / moments.weights.sum()
-    members_per_ensemble = (weights * moments.counts).sum()
+    count = jax.tree.leaves(sets.batches)[0].shape[0]
+    rounds = 0 if sets.subsets is None else jax.tree.leaves(sets.subsets)[0].shape[0]
 
-    def loss_of(network: Any, epoch: Array, previous: MixtureParameters) -> tuple[Array, Any]:
-        scores = nets.apply(graph, network, inputs).T
-        log_gamma = jax.nn.log_softmax(scores + jnp.log(previous.weights)[:, None], axis=0)
+    def value_of(
+        batch: Batch, log_gamma: Array, tilt: Array, parameters: MixtureParameters, by: Objective
+    ) -> tuple[Array, Array, Array]:
+        """Return the objective a member, the log joint densities and the share of each ensemble."""
+        share = batch.moments.weights / batch.moments.weights.sum()
+        joint = log_prior(parameters.weights, tilt) + smooth_log_density(family, parameters, batch.moments)
+        members = (share * batch.moments.counts).sum()
+        return (share * by.of_ensembles(joint, log_gamma)).sum() / members, joint, share
+
+    def loss_of(
+        network: Any, step: Array, previous: MixtureParameters, batch: Batch, subset: Batch | None
+    ) -> tuple[Array, Any]:
+        log_gamma, tilt = response(graph, network, start.weights, batch.inputs)
         gamma = jnp.exp(log_gamma)
         settled = gamma if objective.through_m_step else lax.stop_gradient(gamma)
         factors = lax.stop_gradient(family.factor(previous))
-        parameters = family.m_step(family.statistics(factors, moments, settled), factors, limits)
-        joint = jnp.log(parameters.weights)[:, None] + smooth_log_density(family, parameters, moments)
+        parameters = family.m_step(family.statistics(factors, batch.moments, settled), factors, limits)
+        if count > 1:
+            rate = averaging_rate(step - schedule.warmup)
+            parameters = averaged(family, previous, parameters, rate)
+        value, joint, share = value_of(batch, log_gamma, tilt, parameters, objective)
+        members = (share * batch.moments.counts).sum()
         trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
-        value = (weights * objective.of_ensembles(joint, log_gamma)).sum() / members_per_ensemble
-        learning = -(weights * (target * log_gamma).sum(axis=0)).sum() / members_per_ensemble
-        loss = jnp.where(epoch < schedule.warmup, learning, schedule.penalty * trace - value)
+        learning = (share * (batch.target * log_gamma).sum(axis=0)).sum() / members
+        if subset is not None:
+            # Fewer members say less: a bound on their likelihood would let small clusters die. The
+            # network learns the posterior of fewer members, and the parameters stay those of all.
+            fewer = response(graph, network, start.weights, subset.inputs)
+            fixed = lax.stop_gradient(parameters)
+            known = log_prior(fixed.weights, lax.stop_gradient(fewer.tilt))
+            posterior = jax.nn.softmax(known + smooth_log_density(family, fixed, subset.moments), axis=0)
+            value = value + (share * (posterior * fewer.log_gamma).sum(axis=0)).sum() / members
+            learning = learning + (share * (subset.target * fewer.log_gamma).sum(axis=0)).sum() / members
+        loss = jnp.where(step < schedule.warmup, -learning, schedule.penalty * trace - value)
 
         log_density = logsumexp(joint, axis=0)
         divergence = (gamma * (log_gamma - joint + log_density)).sum(axis=0)
-        record = jnp.stack(
-            [loss, (weights * log_density).sum() / members_per_ensemble, (weights * divergence).sum()]
-        )
-        return loss, (parameters, record)
+        record = [loss, (share * log_density).sum() / members, (share * divergence).sum(), jnp.nan]
+        return loss, (parameters, jnp.stack([jnp.asarray(r, loss.dtype) for r in record]))
 
-    def one_epoch(epoch: Array, state: DeepState) -> DeepState:
-        fixed = lax.stop_gradient(state.parameters)
-        slope, (parameters, record) = jax.grad(loss_of, has_aux=True)(state.network, epoch, fixed)
+    def validated(state: DeepState) -> DeepState:
+        """Look at the validation set, at the end of an epoch."""
+        assert sets.validation is not None
+        assert state.best is not None
+        batch, epoch = sets.validation, state.step // schedule.epoch_steps
+        log_gamma, tilt = response(graph, state.network, start.weights, batch.inputs)
+        value = value_of(batch, log_gamma, tilt, state.parameters, objective)[0]
+        better = (value > state.best.value) & (state.step > schedule.warmup)
+        found = Best(value, epoch, state.network, state.parameters)
+        best = jax.tree.map(partial(jnp.where, better), found, state.best)
+        waited = epoch - jnp.maximum(best.epoch, schedule.warmup // schedule.epoch_steps)
+        history = state.history.at[epoch - 1, 3].set(value)
+        return state._replace(history=history, best=best, stopped=waited >= schedule.patience)
+
+    def one_step(state: DeepState) -> DeepState:
+        step = state.step
+        # all ensembles in one batch are not copied
+        place = step % count if count > 1 else 0
+        batch = jax.tree.map(lambda part: part[place], sets.batches)
+        subset = None
+        if sets.subsets is not None:
+            subset = jax.tree.map(lambda part: part[(step // count) % rounds, place], sets.subsets)
+        fixed = jax.tree.map(partial(jnp.where, step < schedule.warmup), start, state.parameters)
+        slope, (parameters, record) = jax.grad(loss_of, has_aux=True)(
+            state.network, step, fixed, batch, subset
+        )
+        norm = optax.tree.norm(slope)
+        slope = optax.tree.scale(jnp.minimum(1, schedule.clip / jnp.maximum(norm, schedule.clip)), slope)
         direction, optimiser = ADAM.update(slope, state.optimiser)
-        rate = schedule.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * epoch / schedule.max_epochs))
+        rate = schedule.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / schedule.n_steps))
+        # Adam knows only the gradients of the last objective when a new one takes over: its first
+        # steps are short ones.
+        since = (step - schedule.warmup + 1) / jnp.maximum(schedule.warmup, 1)
+        rate = rate * jnp.where(since > 0, jnp.minimum(since, 1), 1)
         network = optax.apply_updates(state.network, optax.tree.scale(-rate, direction))
         # A step that is not finite is not taken; the history shows it.
-        finite = jnp.isfinite(optax.tree.norm(slope)) & jnp.isfinite(record).all()
+        finite = jnp.isfinite(norm) & jnp.isfinite(record[:3]).all()
         network, optimiser, parameters = jax.tree.map(
             partial(jnp.where, finite),
             (network, optimiser, parameters),
             (state.network, state.optimiser, state.parameters),
         )
-        return DeepState(epoch + 1, network, optimiser, parameters, state.history.at[epoch].set(record))
+        epoch = step // schedule.epoch_steps
+        history = state.history.at[epoch].add(record / schedule.epoch_steps)
+        state = DeepState(step + 1, network, optimiser, parameters, history, state.best, state.stopped)
+        if sets.validation is None:
+            return state
+        return lax.cond((step + 1) % schedule.epoch_steps == 0, validated, lambda same: same, state)
 
-    return lax.fori_loop(state.epoch, stop, one_epoch, state)
-
-
-def train_with_reports(
-    advance: Callable[[DeepState, int], DeepState],
-    state: DeepState,
-    max_epochs: int,
-    stops: list[int],
-    on_stop: Callable[[DeepState], None],
-) -> DeepState:
-    """Train up to ``max_epochs``, handing the state to ``on_stop`` at the epochs in ``stops``."""
-    for stop in sorted({*stops, max_epochs}):
-        if stop > 0:
-            state = advance(state, stop)
-        if stop in stops:
-            on_stop(state)
-    return state
+    return lax.while_loop(lambda s: (s.step < stop) & ~s.stopped, one_step, state)

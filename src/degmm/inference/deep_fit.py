@@ -1,33 +1,31 @@
 """A deep fit from start to end: starting responsibilities, training, polish, record."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from degmm import nets
 from degmm.families.base import Family, MixtureParameters
 from degmm.families.covariance import at_floor
-from degmm.inference.deep import (
-    DeepState,
-    Schedule,
-    initial_state,
-    respond,
-    train,
-    train_with_reports,
-)
-from degmm.inference.mixture import evaluate, into_blocks
+from degmm.inference.batches import Ensembles, random_subset, stacked
+from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, respond, train
+from degmm.inference.finish import full_m_step, polished
+from degmm.inference.mixture import evaluate
 from degmm.inference.objectives import Objective
 from degmm.inference.progress import TrainingProgress
-from degmm.inference.search import SIDE_BY_SIDE, EMSettings, best_run, short_runs
+from degmm.inference.search import EMSettings, search_on_sample
 from degmm.inference.solution import Result, Solution, reorder
-from degmm.moments import Moments, bucket, padded
-from degmm.nets import EncoderInputs, EncoderSizes
+from degmm.nets import EncoderSizes, MakeEncoder
 
 PROGRESS_REPORTS = 20
 """Number of progress reports over a training."""
+CHUNK_BATCHES = 64
+"""Batches that are handed to the compiled training at a time."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,19 @@ class DeepSettings:
     """What a deep fit needs beside the data, the family and the sizes."""
 
     start: EMSettings
-    encoder: str
+    encoder: MakeEncoder
     objective: Objective
     penalty: float
     max_epochs: int
-    warmup: int
+    batch_size: int | None
+    """Ensembles in a batch; None for all"""
+    warmup: float
+    """Share of the epochs"""
     learning_rate: float
+    clip_norm: float
+    member_subsets: int
+    """Random subsets of each ensemble's members that the network also sees; 0 for none"""
+    patience: int
     polish: int
     snapshots: int
     progress: bool
@@ -61,85 +66,178 @@ class DeepFit(NamedTuple):
 
     network: Any
     """Parameters of the network"""
+    reference: np.ndarray
+    """π_k that the scores are relative to, in the order of the network's outputs"""
     prior: np.ndarray
-    """π_k in the order of the network's outputs"""
+    """π_k that the gate tilts, likewise"""
     order: np.ndarray
     """The network's output that each cluster is"""
     solution: Solution
     history: np.ndarray
-    """Loss and log-likelihood a member and KL an ensemble, by epoch, shape (epochs, 3)"""
+    """The columns of ``degmm.inference.deep.RECORD`` by epoch"""
+    warmup: int
+    """Epochs of the warm-up"""
     snapshots: list[Snapshot]
 
 
 def fit_deep(
     family: Family,
-    moments: Moments,
-    inputs: EncoderInputs,
+    ensembles: Ensembles,
+    members: Float[np.ndarray, "n M D"],
+    validation: Ensembles | None,
     sizes: EncoderSizes,
     settings: DeepSettings,
     rng: np.random.Generator,
 ) -> DeepFit:
-    """Train a network on all ensembles, then polish its parameters by exact EM steps."""
-    n, dtype = moments.n_samples, moments.mean.dtype
-    start = short_runs(family, moments, settings.start, rng)
-    start = jax.tree.map(lambda part: part[0], start)
-    target = evaluate(family, start, moments)[1]
+    """Train a network on ensembles, then polish its parameters by exact EM steps.
+
+    Parameters
+    ----------
+    family : Family
+    ensembles : Ensembles
+    members : ndarray, shape (n, M, D)
+        Their members, for random subsets of them.
+    validation : Ensembles, optional
+        By which the best network of the training is chosen.
+    sizes : EncoderSizes
+    settings : DeepSettings
+    rng : Generator
+    """
+    start = search_on_sample(family, ensembles.moments, settings.start, rng)[0].parameters
     graph = nets.structure(settings.encoder, sizes)
-    network = nets.initial_parameters(settings.encoder, sizes, int(rng.integers(2**31 - 1)), dtype)
+    inputs = ensembles.inputs()
+    weights = np.pad(ensembles.moments.weights, [(0, inputs.mean.shape[0] - ensembles.n_samples)])
+    network = nets.initial_parameters(settings.encoder, sizes, int(rng.integers(2**31 - 1)), inputs, weights)
+    views = [ensembles]
+    views += [random_subset(ensembles, members, rng) for _ in range(settings.member_subsets)]
+    feed = Feed(family, views, validation, start, settings, int(rng.integers(2**31 - 1)))
+    dtype, steps = ensembles.moments.mean.dtype, feed.epoch_steps
     schedule = Schedule(
         jnp.asarray(settings.learning_rate, dtype),
-        jnp.asarray(settings.max_epochs),
-        jnp.asarray(settings.warmup),
+        jnp.asarray(settings.max_epochs * steps),
+        jnp.asarray(steps),
+        jnp.asarray(round(settings.warmup * settings.max_epochs) * steps),
         jnp.asarray(settings.penalty, dtype),
+        jnp.asarray(settings.clip_norm, dtype),
+        jnp.asarray(settings.patience),
     )
-    limits = settings.start.limits(moments)
-    whole = padded(moments, bucket(n))
-    target = np.pad(target, [(0, 0), (0, bucket(n) - n)])
+    limits = settings.start.limits(ensembles.moments)
 
-    def advance(state: DeepState, stop: int) -> DeepState:
+    def advance(state: DeepState, sets: Sets, stop: int) -> DeepState:
         return train(
-            graph,
-            family,
-            settings.objective,
-            state,
-            inputs,
-            whole,
-            target,
-            limits,
-            schedule,
-            jnp.asarray(stop),
+            graph, family, settings.objective, state, start, sets, limits, schedule, jnp.asarray(stop)
         )
 
-    stops, snapshots = _stops(settings), []
-    state = initial_state(network, start, settings.max_epochs)
+    snapshots: list[Snapshot] = []
+    state = initial_state(network, start, settings.max_epochs, validated=validation is not None)
+    stops = _stops(settings)
     with TrainingProgress(settings.progress, settings.max_epochs) as progress:
 
-        def on_stop(state: DeepState) -> None:
-            epoch = int(state.epoch)
+        def on_stop(state: DeepState, epoch: int) -> None:
             if epoch in stops["progress"]:
                 progress.report(epoch, np.asarray(state.history[max(epoch - 1, 0)]))
             if epoch in stops["snapshots"]:
-                snapshots.append(_snapshot(graph, state, inputs, n))
+                snapshots.append(_snapshot(graph, state, start.weights, ensembles, epoch))
 
-        every = sorted(stops["progress"] | stops["snapshots"])
-        state = train_with_reports(advance, state, settings.max_epochs, every, on_stop)
+        state = _trained(feed, advance, state, stops["progress"] | stops["snapshots"], on_stop)
 
-    history = np.asarray(state.history[: settings.max_epochs], np.float64)
-    solution = _polished(family, state, moments, settings, history)
+    n_epochs = int(state.step) // steps
+    history = np.asarray(state.history[:n_epochs], np.float64)
+    if state.best is not None and np.isfinite(state.best.value):
+        state = state._replace(network=state.best.network, parameters=state.best.parameters)
+    if steps > 1:
+        parameters = full_m_step(graph, family, state, start.weights, ensembles, limits)
+        state = state._replace(parameters=parameters)
+    solution = polished(graph, family, state, ensembles, settings.start, settings.polish)
+    solution = solution._replace(
+        history=history[:, 1], n_iter=n_epochs, **_ending(history, solution, settings, n_epochs)
+    )
     order = np.argsort(-np.asarray(solution.parameters.weights), kind="stable")
     return DeepFit(
         network=jax.tree.map(np.asarray, state.network),
+        reference=np.asarray(start.weights),
         prior=np.asarray(state.parameters.weights),
         order=order,
         solution=solution._replace(parameters=reorder(solution.parameters, order)),
         history=history,
+        warmup=round(settings.warmup * settings.max_epochs),
         snapshots=[_reordered(snapshot, order) for snapshot in snapshots],
     )
 
 
+class Feed:
+    """Hands the ensembles to the training: all as one batch, or batches in a new order each epoch."""
+
+    def __init__(
+        self,
+        family: Family,
+        views: list[Ensembles],
+        validation: Ensembles | None,
+        start: MixtureParameters,
+        settings: DeepSettings,
+        seed: int,
+    ) -> None:
+        whole = views[0]
+        self._views, self._seed = views, seed
+        self._targets = [evaluate(family, start, view.moments)[1] for view in views]
+        size = settings.batch_size
+        self._size = None if size is None or size >= whole.n_samples else size
+        self.epoch_steps = 1 if self._size is None else -(-whole.n_samples // self._size)
+        target = None if validation is None else evaluate(family, start, validation.moments)[1]
+        self._validation = None if validation is None or target is None else validation.batch(target)
+        self._whole = self._sets([np.arange(whole.n_samples)]) if self._size is None else None
+
+    def between(self, step: int, stop: int) -> tuple[Sets, int]:
+        """Return batches from a step on, and the step up to which they last, ``stop`` at most."""
+        if self._whole is not None:
+            return self._whole, stop
+        epoch, first = divmod(step, self.epoch_steps)
+        n, size = self._views[0].n_samples, self._size
+        assert size is not None
+        order = np.random.default_rng((self._seed, epoch)).permutation(n)
+        order = np.resize(order, self.epoch_steps * size).reshape(self.epoch_steps, size)
+        # The training takes batch ``step % length`` of a chunk: chunks are aligned to that.
+        length = min(CHUNK_BATCHES, self.epoch_steps)
+        chunk = first // length
+        index = order[chunk * length : (chunk + 1) * length]
+        index = np.resize(index, (length, size))
+        places = (np.arange(length) - (epoch * self.epoch_steps + chunk * length)) % length
+        last = min((chunk + 1) * length, self.epoch_steps) + epoch * self.epoch_steps
+        return self._sets(list(index[places])), min(last, stop)
+
+    def _sets(self, indices: list[Int[np.ndarray, "b"]]) -> Sets:
+        size = self._size
+
+        def batches(view: Ensembles, target: np.ndarray) -> Any:
+            return stacked([view.take(i).batch(target[:, i], size) for i in indices])
+
+        made = [batches(*pair) for pair in zip(self._views, self._targets, strict=True)]
+        subsets = stacked(made[1:]) if len(made) > 1 else None
+        return Sets(made[0], subsets, self._validation)
+
+
+def _trained(
+    feed: Feed,
+    advance: Callable[[DeepState, Sets, int], DeepState],
+    state: DeepState,
+    stops: set[int],
+    on_stop: Callable[[DeepState, int], None],
+) -> DeepState:
+    """Train to the last of ``stops``, handing the state to ``on_stop`` after those epochs."""
+    for epoch in sorted(stops):
+        stop = epoch * feed.epoch_steps
+        while int(state.step) < stop and not state.stopped:
+            sets, until = feed.between(int(state.step), stop)
+            state = advance(state, sets, until)
+        on_stop(state, epoch)
+        if state.stopped:
+            break
+    return state
+
+
 def _stops(settings: DeepSettings) -> dict[str, set[int]]:
     last = settings.max_epochs
-    reports = np.linspace(0, last, PROGRESS_REPORTS + 1) if settings.progress else np.zeros(0)
+    reports = np.linspace(0, last, PROGRESS_REPORTS + 1) if settings.progress else np.array([last])
     kept = np.geomspace(1, last + 1, settings.snapshots) - 1
     return {
         "progress": {round(e) for e in reports.tolist()} - {0},
@@ -147,15 +245,17 @@ def _stops(settings: DeepSettings) -> dict[str, set[int]]:
     }
 
 
-def _snapshot(graph: Any, state: DeepState, inputs: EncoderInputs, n: int) -> Snapshot:
+def _snapshot(
+    graph: Any, state: DeepState, reference: np.ndarray, ensembles: Ensembles, epoch: int
+) -> Snapshot:
     parameters = MixtureParameters(*map(np.asarray, state.parameters))
-    gamma = respond(graph, state.network, jnp.log(state.parameters.weights), inputs)
+    gamma = respond(graph, state.network, reference, ensembles.inputs())
     return Snapshot(
-        int(state.epoch),
+        epoch,
         parameters.weights,
         parameters.means.astype(np.float64),
         (parameters.within + parameters.between).astype(np.float64),
-        np.asarray(gamma)[:n].argmax(axis=1),
+        np.asarray(gamma)[:, : ensembles.n_samples].argmax(axis=0),
     )
 
 
@@ -169,22 +269,12 @@ def _reordered(snapshot: Snapshot, order: np.ndarray) -> Snapshot:
     )
 
 
-def _polished(
-    family: Family, state: DeepState, moments: Moments, settings: DeepSettings, history: np.ndarray
-) -> Solution:
-    """Return the trained parameters after the exact EM steps asked for, never worse than before them."""
-    trained = MixtureParameters(*map(np.asarray, state.parameters))
-    weights = np.asarray(moments.weights, np.float64)
-    if settings.polish:
-        # On small data, copies of the one start cost less than a compilation for another shape.
-        small = len(into_blocks(moments, settings.start.n_components).counts) == 1
-        copies = min(SIDE_BY_SIDE, settings.start.n_init) if small else 1
-        start = jax.tree.map(lambda part: np.repeat(part[None], copies, axis=0), trained)
-        solution = best_run(family, start, moments, settings.start, max_iter=settings.polish)
-    else:
-        value = float(weights @ np.asarray(evaluate(family, trained, moments)[0], np.float64))
-        solution = Solution(trained, value, 0, history[:, 1], Result.COMPLETED, False)
-    finite = np.isfinite(history).all() and np.isfinite(solution.log_likelihood)
-    floored = at_floor(solution.parameters.within, settings.start.reg_covar).any()
-    result = Result.NON_FINITE if not finite else Result.AT_FLOOR if floored else Result.COMPLETED
-    return solution._replace(result=result, n_iter=settings.max_epochs, converged=bool(finite))
+def _ending(history: np.ndarray, solution: Solution, settings: DeepSettings, n_epochs: int) -> dict[str, Any]:
+    """Return how a training ended."""
+    finite = bool(np.isfinite(history[:, :3]).all() and np.isfinite(solution.log_likelihood))
+    if not finite:
+        return {"result": Result.NON_FINITE, "converged": False}
+    if at_floor(solution.parameters.within, settings.start.reg_covar).any():
+        return {"result": Result.AT_FLOOR, "converged": True}
+    early = n_epochs < settings.max_epochs
+    return {"result": Result.CONVERGED if early else Result.COMPLETED, "converged": True}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from degmm.arrays import Array
 from degmm.compilation import jit
@@ -30,6 +30,8 @@ class EMState(NamedTuple):
     history: Float[Array, "capacity"]
     """ℓ by iteration, NaN where there was none"""
     status: Int[Array, ""]
+    resting: Bool[Array, ""]
+    """Whether the last M-step gained too little to see"""
 
     @property
     def parameters(self) -> MixtureParameters:
@@ -49,8 +51,9 @@ def run_em(
 ) -> EMState:
     """Run EM from each of several starts (first axis of ``starts``) until it converges.
 
-    A run stops when an M-step raises the mean log-likelihood of an ensemble by less than ``tol``,
-    or than rounding lets be seen. With ``tol=0`` it makes ``max_iter`` M-steps.
+    A run stops when two M-steps in a row raise the mean log-likelihood of an ensemble by less than
+    ``tol``, or than rounding lets be seen: one alone may only have moved a covariance on to its
+    boundary. With ``tol=0`` it makes ``max_iter`` M-steps.
 
     Parameters
     ----------
@@ -73,6 +76,7 @@ def run_em(
             statistics=blank[1],
             history=jnp.full(capacity, jnp.nan, dtype),
             status=jnp.array(RUNNING),
+            resting=jnp.array(False),
         )
 
     def step(state: EMState) -> EMState:
@@ -85,8 +89,9 @@ def run_em(
         finite = jnp.isfinite(value)
         gain = (value - state.log_likelihood) / total_weight
         visible = jnp.maximum(tol, 2 * eps * jnp.abs(value) / total_weight)
-        converged = ~fresh & (tol > 0) & (gain < visible)
-        accept = finite & ~(converged & (gain < 0))
+        resting = ~fresh & (tol > 0) & (gain < visible)
+        accept = finite & ~(resting & (gain < 0))
+        converged = resting & (state.resting | ~accept)
         iteration = state.iteration + 1
         return EMState(
             iteration=iteration,
@@ -95,6 +100,7 @@ def run_em(
             statistics=jax.tree.map(partial(jnp.where, accept), statistics, state.statistics),
             history=state.history.at[iteration].set(jnp.where(accept, value, state.log_likelihood)),
             status=jnp.where(~finite, NON_FINITE, jnp.where(converged, CONVERGED, RUNNING)),
+            resting=resting,
         )
 
     def unfinished(state: EMState) -> Array:

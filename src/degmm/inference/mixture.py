@@ -33,19 +33,30 @@ def e_step(joint: Float[Array, "K n"]) -> tuple[Float[Array, "n"], Float[Array, 
 
 
 def evaluate(
-    family: Family, parameters: MixtureParameters, moments: Moments
+    family: Family,
+    parameters: MixtureParameters,
+    moments: Moments,
+    log_prior: Float[np.ndarray, "K n"] | None = None,
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "K n"]]:
-    """Return each ensemble's log density and exact responsibilities, in standard units."""
+    """Return each ensemble's log density and exact responsibilities, in standard units.
+
+    Where ``log_prior`` is given, it is log π_k of each ensemble in place of that of ``parameters``.
+    """
     n = moments.n_samples
-    log_density, responsibilities = _evaluate(family, parameters, padded(moments, bucket(n)))
+    if log_prior is not None:
+        log_prior = np.pad(log_prior, [(0, 0), (0, bucket(n) - n)])
+    log_density, responsibilities = _evaluate(family, parameters, padded(moments, bucket(n)), log_prior)
     return np.asarray(log_density)[:n], np.asarray(responsibilities)[:, :n]
 
 
 @partial(jit, static_argnums=0)
 def _evaluate(
-    family: Family, parameters: MixtureParameters, moments: Moments
+    family: Family, parameters: MixtureParameters, moments: Moments, log_prior: Float[Array, "K n"] | None
 ) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
-    return e_step(log_joint(family, family.factor(parameters), moments))
+    factors = family.factor(parameters)
+    if log_prior is None:
+        return e_step(log_joint(family, factors, moments))
+    return e_step(log_prior + family.log_density(factors, moments))
 
 
 def divergence(

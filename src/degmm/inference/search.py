@@ -16,6 +16,8 @@ from degmm.inference.solution import Result, Solution
 from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
 from degmm.moments import Moments
 
+EMPTY = 0.1
+"""A component that has less of the ensembles than this part of one is empty."""
 SIDE_BY_SIDE = 8
 """Runs of EM in one compiled loop, and short runs that are continued."""
 SHORT_ITERATIONS = 10
@@ -55,26 +57,35 @@ class EMSettings:
         """Return the bounds of the M-step; by default a component may be as small as one ensemble."""
         dtype = moments.mean.dtype
         total = max(float(np.sum(moments.weights, dtype=np.float64)), moments.n_samples, self.n_components)
-        smallest = 0.1 / total if self.min_weight is None else self.min_weight
+        smallest = EMPTY / total if self.min_weight is None else self.min_weight
         return Limits(np.asarray(self.reg_covar, dtype), np.asarray(smallest, dtype))
 
 
 def search_em(family: Family, moments: Moments, settings: EMSettings, rng: np.random.Generator) -> Solution:
     """Fit by EM from ``settings.n_init`` starts.
 
+    The winner of :func:`search_on_sample` is continued on all ensembles, if there are more of them.
+    """
+    solution, whole = search_on_sample(family, moments, settings, rng)
+    if whole:
+        return solution
+    winner = jax.tree.map(lambda part: part[None], solution.parameters)
+    return best_run(family, winner, moments, settings)
+
+
+def search_on_sample(
+    family: Family, moments: Moments, settings: EMSettings, rng: np.random.Generator
+) -> tuple[Solution, bool]:
+    """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles, and whether these were all.
+
     Every start is run for a few M-steps, the best few of them to convergence; the best of these is
-    improved by splits and merges while they help. Where there are more ensembles than
-    ``SEARCH_SAMPLE`` this is done on a random sample, and the winner is continued on all of them.
+    improved by splits and merges while they help.
     """
     sample = _sample(moments, rng)
     best = short_runs(family, sample, settings, rng)
     limit = settings.max_iter if sample is moments else min(settings.max_iter, SEARCH_ITERATIONS)
     solution = best_run(family, best, sample, settings, max_iter=limit)
-    solution = _moved(family, solution, sample, settings, limit)
-    if sample is moments:
-        return solution
-    winner = jax.tree.map(lambda part: part[None], solution.parameters)
-    return best_run(family, winner, moments, settings)
+    return _moved(family, solution, sample, settings, limit), sample is moments
 
 
 def short_runs(
@@ -97,7 +108,9 @@ def short_runs(
     if len(found) > 1:
         parameters = jax.tree.map(lambda *parts: np.concatenate(parts), *(p for p, _ in found))
         value = np.concatenate([v for _, v in found])
-    parameters = MixtureParameters(*map(np.asarray, parameters))
+    # without those that filled up the last group
+    parameters = MixtureParameters(*(np.asarray(part)[: settings.n_init] for part in parameters))
+    value = np.asarray(value)[: settings.n_init]
     order = _ranking(parameters, value, settings.reg_covar)[:side_by_side]
     return MixtureParameters(*(part[order] for part in parameters))
 
@@ -126,7 +139,7 @@ def best_run(
         log_likelihood=float(values[k]),
         n_iter=n_iter,
         history=np.asarray(state.history[k, : n_iter + 1], np.float64),
-        result=_result(status, chosen, limits, settings),
+        result=_result(status, chosen, np.asarray(state.statistics.weight[k]), settings),
         converged=status == CONVERGED,
     )
 
@@ -202,12 +215,12 @@ def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float
     return np.lexsort((-np.where(finite, values, -np.inf), floored, ~finite))
 
 
-def _result(status: int, parameters: MixtureParameters, limits: Limits, settings: EMSettings) -> Result:
+def _result(status: int, parameters: MixtureParameters, mass: np.ndarray, settings: EMSettings) -> Result:
     if status == NON_FINITE:
         return Result.NON_FINITE
     if at_floor(parameters.within, settings.reg_covar).any():
         return Result.AT_FLOOR
-    if (parameters.weights <= 1.001 * limits.weight).any():
+    if (mass <= 1.001 * EMPTY).any():
         return Result.EMPTY_COMPONENT
     if status == CONVERGED:
         return Result.CONVERGED

@@ -15,53 +15,84 @@ from degmm.arrays import Array
 from degmm.choices import find
 from degmm.compilation import jit
 from degmm.nets.base import Encoder, EncoderInputs, EncoderSizes
+from degmm.nets.deep_sets import DeepSetsEncoder
 from degmm.nets.mlp import MLPEncoder
 from degmm.nets.moments import MomentsEncoder
+from degmm.nets.network import MakeEncoder, Network, Scores
+from degmm.nets.set_transformer import SetTransformerEncoder
 
-ENCODERS: dict[str, type[Encoder]] = {"moments": MomentsEncoder, "mlp": MLPEncoder}
+ENCODERS: dict[str, MakeEncoder] = {
+    "moments": MomentsEncoder,
+    "mlp": MLPEncoder,
+    "deep_sets": DeepSetsEncoder,
+    "set_transformer": SetTransformerEncoder,
+}
 
 
-def find_encoder(name: str) -> type[Encoder]:
-    """Return the encoder registered as ``name``.
+def find_encoder(encoder: Any) -> MakeEncoder:
+    """Return the encoder registered under a name, or a user's own.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is none of that name, or it is no class or function that makes a module.
     """
-    return find("encoder", name, ENCODERS)
+    if isinstance(encoder, nnx.Module):
+        kind = type(encoder).__name__
+        raise ValueError(f"encoder: expected a class such as {kind}, not an instance of it; pass {kind}")
+    return encoder if callable(encoder) else find("encoder", encoder, ENCODERS)
 
 
-def structure(name: str, sizes: EncoderSizes) -> nnx.GraphDef[Any]:
+def reads_members(make: MakeEncoder, sizes: EncoderSizes) -> bool:
+    """Return whether an encoder needs the members themselves."""
+    return bool(getattr(_abstract(make, sizes).encoder, "needs_members", True))
+
+
+def fixes_members(make: MakeEncoder, sizes: EncoderSizes) -> bool:
+    """Return whether an encoder takes no more members than there were in training."""
+    return bool(getattr(_abstract(make, sizes).encoder, "fixed_members", False))
+
+
+def structure(make: MakeEncoder, sizes: EncoderSizes) -> nnx.GraphDef[Any]:
     """Return a network's structure, the static part of it."""
-    return nnx.graphdef(_abstract(name, sizes))
+    return nnx.graphdef(_abstract(make, sizes))
 
 
-def template(name: str, sizes: EncoderSizes) -> nnx.State:
+def template(make: MakeEncoder, sizes: EncoderSizes) -> nnx.State:
     """Return the shapes of a network's parameters, in their tree."""
-    return nnx.state(_abstract(name, sizes))
+    return nnx.state(_abstract(make, sizes))
 
 
-def initial_parameters(name: str, sizes: EncoderSizes, seed: int, dtype: Any) -> nnx.State:
-    """Return a network's initial parameters in the precision ``dtype``."""
-    return _initialise(name, sizes, np.dtype(dtype).name, jax.random.key(seed))
+def initial_parameters(
+    make: MakeEncoder, sizes: EncoderSizes, seed: int, inputs: EncoderInputs, weights: Float[np.ndarray, "n"]
+) -> nnx.State:
+    """Return a network's initial parameters, in the precision of ``inputs`` and adapted to their scales."""
+    return _initialise(make, sizes, jax.random.key(seed), inputs, weights)
 
 
 @cache
-def _abstract(name: str, sizes: EncoderSizes) -> Encoder:
-    return nnx.eval_shape(lambda: find_encoder(name)(sizes, rngs=nnx.Rngs(0)))
+def _abstract(make: MakeEncoder, sizes: EncoderSizes) -> Any:
+    return nnx.eval_shape(lambda: Network(make, sizes, rngs=nnx.Rngs(0)))
 
 
 # One compilation for the whole network, not one for each kind of its arrays.
-@partial(jit, static_argnums=(0, 1, 2))
-def _initialise(name: str, sizes: EncoderSizes, dtype: str, key: Array) -> nnx.State:
-    state = nnx.state(find_encoder(name)(sizes, rngs=nnx.Rngs(key)))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), state)
+@partial(jit, static_argnums=(0, 1))
+def _initialise(
+    make: MakeEncoder, sizes: EncoderSizes, key: Array, inputs: EncoderInputs, weights: Float[Array, "n"]
+) -> nnx.State:
+    module = Network(make, sizes, rngs=nnx.Rngs(key))
+    module.adapt(inputs, weights)
+    return jax.tree.map(lambda leaf: leaf.astype(inputs.mean.dtype), nnx.state(module))
 
 
-def apply(graph: nnx.GraphDef[Any], state: nnx.State, inputs: EncoderInputs) -> Float[Array, "n K"]:
-    """Return the network's scores of the clusters."""
+def apply(graph: nnx.GraphDef[Any], state: nnx.State, inputs: EncoderInputs) -> Scores:
+    """Return the network's scores."""
     return nnx.merge(graph, state)(inputs)
+
+
+def prior(graph: nnx.GraphDef[Any], state: nnx.State, context: Float[Array, "n C"]) -> Float[Array, "n K"]:
+    """Return what the gate makes of the context alone: log π_k(u_i) − log π_k, up to a constant."""
+    return nnx.merge(graph, state).gate(context)
 
 
 def to_arrays(state: nnx.State, prefix: str) -> dict[str, np.ndarray]:
@@ -96,10 +127,15 @@ __all__ = [
     "Encoder",
     "EncoderInputs",
     "EncoderSizes",
+    "MakeEncoder",
+    "Scores",
     "apply",
     "find_encoder",
+    "fixes_members",
     "from_arrays",
     "initial_parameters",
+    "prior",
+    "reads_members",
     "structure",
     "template",
     "to_arrays",

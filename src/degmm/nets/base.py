@@ -1,11 +1,13 @@
-"""The interface of an encoder."""
+"""The interface of an encoder, and the parts that encoders are made of."""
 
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
+import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Float
+from jax import lax
+from jaxtyping import Bool, Float
 
 from degmm.arrays import Array
 
@@ -19,8 +21,12 @@ class EncoderInputs(NamedTuple):
     """x̄_i"""
     variance: Float[Array, "n P"]
     """S_i / M_i, packed"""
-    members: Float[Array, "n M D"] | None
-    """The members themselves, for encoders that need them"""
+    members: Float[Array, "n M D"] | None = None
+    """The members themselves, 0 where absent, for encoders that need them"""
+    present: Bool[Array, "n M"] | None = None
+    """Which of ``members`` are present"""
+    context: Float[Array, "n C"] | None = None
+    """u_i, each column with mean 0 and variance 1 in training"""
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,10 @@ class EncoderSizes:
 
     n_features: int
     n_components: int
-    n_members: int | None
-    """M where the encoder needs the members in their order, None where any number will do"""
+    n_members: int
+    """The largest M in training"""
     hidden: tuple[int, ...]
+    n_context: int = 0
 
 
 class Encoder(nnx.Module):
@@ -40,13 +47,22 @@ class Encoder(nnx.Module):
     The scores stand for the log densities log f_k(x_i), up to a constant of the ensemble: the
     responsibilities are softmax(log π_k + score_ik). The constants of the clusters are so tied to
     their weights, and what depends on the members' number is left to the score (docs/architecture.md).
+
+    To write another encoder, subclass this, make layers from the sizes, and score ``inputs`` in
+    ``__call__``; pass the class as ``DEGMM(encoder=…)``.
     """
 
     needs_members: ClassVar[bool] = False
     """Whether ``inputs.members`` is read"""
+    fixed_members: ClassVar[bool] = False
+    """Whether no ensemble may have more members than those in training"""
 
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
         del sizes, rngs  # a subclass makes its layers from these
+
+    def adapt(self, inputs: EncoderInputs, weights: Float[Array, "n"]) -> None:
+        """Take from the training ensembles what is not learned, such as scales; once, before training."""
+        del inputs, weights
 
     def __call__(self, inputs: EncoderInputs) -> Float[Array, "n K"]:
         """Return the scores."""
@@ -60,8 +76,34 @@ class DenseStack(nnx.Module):
         pairs = pairwise(widths)
         self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairs])
 
-    def __call__(self, x: Float[Array, "n F"]) -> Float[Array, "n G"]:
+    def __call__(self, x: Float[Array, "... F"]) -> Float[Array, "... G"]:
         """Return the output of the last layer."""
         for layer in self.layers[:-1]:
             x = nnx.relu(layer(x))
         return self.layers[-1](x)
+
+
+class Standardised(nnx.Module):
+    """Features in units in which each has mean 0 and variance 1 over the training ensembles.
+
+    One that is constant there is left out (it becomes 0): nothing can be learned of it.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.centre = nnx.Variable(jnp.zeros(width))
+        self.inverse_scale = nnx.Variable(jnp.zeros(width))
+
+    def adapt(self, features: Float[Array, "n F"], weights: Float[Array, "n"]) -> None:
+        """Take the mean and the spread of the features."""
+        share = (weights / weights.sum())[:, None]
+        centre = (share * features).sum(axis=0)
+        spread = jnp.sqrt((share * (features - centre) ** 2).sum(axis=0))
+        rounding = 64 * jnp.finfo(features.dtype).eps
+        varies = spread > rounding * jnp.maximum(jnp.abs(centre), jnp.finfo(features.dtype).tiny)
+        self.centre[...] = centre
+        self.inverse_scale[...] = jnp.where(varies, 1 / jnp.where(varies, spread, 1), 0)
+
+    def __call__(self, features: Float[Array, "... F"]) -> Float[Array, "... F"]:
+        """Return the standardised features."""
+        centre, inverse_scale = lax.stop_gradient((self.centre[...], self.inverse_scale[...]))
+        return (features - centre) * inverse_scale

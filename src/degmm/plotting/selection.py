@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CURVES = {"bic": ("BIC", "o", "-"), "aic": ("AIC", "^", "--"), "icl": ("ICL", "D", "-.")}
 """Label, marker and line of each criterion"""
+DODGE = 0.035
+"""Curves are drawn beside each other by this part of the axis."""
 HELD_OUT = 5
 """Colour number of the held-out density"""
 LINEAR = 10.0
@@ -73,11 +75,12 @@ def _criteria(axes: Axes, table: "pd.DataFrame", best: Mapping[str, int]) -> Non
         if name not in best:
             continue
         # Curves that fall together are drawn side by side.
-        K = table.index.to_numpy() + 0.09 * (i - 1)
+        beside = DODGE * (i - 1) * max(float(np.ptp(table.index.to_numpy())), 1.0)
+        K = table.index.to_numpy() + beside
         values = table[name].to_numpy(float)
         above = values - values[table.index == best[name]]
         axes.plot(K, above, marker=marker, ls=line, ms=4, lw=1.3, color=colour_of(i), label=label)
-        _star(axes, best[name] + 0.09 * (i - 1), 0.0, i)
+        _star(axes, best[name] + beside, 0.0, i)
     axes.plot([], [], marker="*", ms=9, ls="none", color="#555555", label="best K")
     axes.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
     axes.set_ylim(bottom=-0.08 * LINEAR)

@@ -1,0 +1,90 @@
+"""The end of a deep fit: one exact M-step on all ensembles, and exact EM steps that polish it."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from degmm.arrays import Array
+from degmm.compilation import jit
+from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
+from degmm.inference.batches import Ensembles
+from degmm.inference.deep import DeepState, prior_of, respond
+from degmm.inference.mixture import evaluate, into_blocks
+from degmm.inference.search import SIDE_BY_SIDE, EMSettings, best_run
+from degmm.inference.solution import Result, Solution
+from degmm.moments import Moments, bucket, padded
+
+
+def full_m_step(
+    graph: Any,
+    family: Family,
+    state: DeepState,
+    reference: Float[np.ndarray, "K"],
+    ensembles: Ensembles,
+    limits: Limits,
+) -> MixtureParameters:
+    """Return the parameters that the network's responsibilities of all ensembles determine."""
+    total: Any = None
+    factors = family.factor(state.parameters)
+    for block in ensembles.blocks():
+        gamma = respond(graph, state.network, reference, block.inputs())
+        found = _statistics(family, factors, padded(block.moments, bucket(block.n_samples)), gamma)
+        total = found if total is None else jax.tree.map(jnp.add, total, found)
+    return jax.tree.map(np.asarray, _m_step(family, total, factors, limits))
+
+
+@partial(jit, static_argnums=0)
+def _statistics(family: Family, factors: Factors, moments: Moments, gamma: Float[Array, "K n"]) -> Statistics:
+    return family.statistics(factors, moments, gamma)
+
+
+@partial(jit, static_argnums=0)
+def _m_step(family: Family, statistics: Statistics, factors: Factors, limits: Limits) -> MixtureParameters:
+    return family.m_step(statistics, factors, limits)
+
+
+def polished(
+    graph: Any, family: Family, state: DeepState, ensembles: Ensembles, settings: EMSettings, steps: int
+) -> Solution:
+    """Return the trained parameters after exact EM steps, never worse than before them.
+
+    With context the prior of the clusters is the network's, and stays as it is.
+    """
+    trained = MixtureParameters(*map(np.asarray, state.parameters))
+    moments = ensembles.moments
+    if ensembles.context is None and steps:
+        # On small data, copies of the one start cost less than a compilation for another shape.
+        small = len(into_blocks(moments, settings.n_components).counts) == 1
+        copies = min(SIDE_BY_SIDE, settings.n_init) if small else 1
+        start = jax.tree.map(lambda part: np.repeat(part[None], copies, axis=0), trained)
+        return best_run(family, start, moments, settings, max_iter=steps)
+    prior = None
+    if ensembles.context is not None:
+        prior = np.asarray(prior_of(graph, state.network, trained.weights, ensembles.context))
+    value = _likelihood(family, trained, moments, prior)
+    for _ in range(steps):
+        gamma = evaluate(family, trained, moments, prior)[1]
+        factors = family.factor(trained)
+        found = _m_step(
+            family, _statistics(family, factors, moments, gamma), factors, settings.limits(moments)
+        )
+        found = MixtureParameters(*map(np.asarray, found))._replace(weights=trained.weights)
+        better = _likelihood(family, found, moments, prior)
+        if not better > value:
+            break
+        trained, value = found, better
+    if prior is not None:  # from here on π_k is the mean over the contexts
+        share = np.asarray(moments.weights / moments.weights.sum(), np.float64)
+        trained = trained._replace(weights=(np.exp(prior) @ share).astype(trained.weights.dtype))
+    return Solution(trained, value, 0, np.zeros(0), Result.COMPLETED, True)
+
+
+def _likelihood(
+    family: Family, parameters: MixtureParameters, moments: Moments, prior: np.ndarray | None
+) -> float:
+    log_density = evaluate(family, parameters, moments, prior)[0]
+    return float(np.asarray(moments.weights, np.float64) @ np.asarray(log_density, np.float64))

@@ -1,0 +1,48 @@
+"""Stepwise EM: the M-steps of single batches, averaged (Cappé & Moulines 2009, J. R. Stat. Soc. B 71)."""
+
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from degmm.arrays import Array
+from degmm.families.base import Family, MixtureParameters
+
+DECAY, DELAY = 0.6, 2
+"""The weight of batch t is (t + DELAY)^−DECAY"""
+
+
+def averaging_rate(step: Int[Array, ""]) -> Float[Array, ""]:
+    """Return the weight of the batch at a step, counted from the end of the warm-up."""
+    return (jnp.maximum(step, 0) + DELAY) ** -DECAY
+
+
+def averaged(
+    family: Family, before: MixtureParameters, batch: MixtureParameters, rate: Float[Array, ""]
+) -> MixtureParameters:
+    """Return the parameters whose expected statistics are a weighted mean of two others'.
+
+    Statistics and parameters determine each other: weights, and means and covariances times weights,
+    are averaged, and what the means differ by counts as variance, of the members where they are
+    independent, of the centres where they are shared. For equal numbers of members this is the
+    average of the statistics themselves.
+
+    Parameters
+    ----------
+    family : Family
+    before, batch : MixtureParameters
+        Those so far, and those of one batch.
+    rate : float
+        Weight of the batch, between 0 and 1.
+    """
+    rate = jnp.asarray(rate, before.means.dtype)
+    weights = (1 - rate) * before.weights + rate * batch.weights
+    share = rate * batch.weights / weights
+    part = share[:, None, None]
+    apart = batch.means - before.means
+    spread = part * (1 - part) * apart[:, :, None] * apart[:, None, :]
+    within = (1 - part) * before.within + part * batch.within
+    between = (1 - part) * before.between + part * batch.between
+    if family.shares_centre:
+        between = family.covariance.project(between + spread, weights)
+    else:
+        within = family.covariance.project(within + spread, weights)
+    return MixtureParameters(weights, before.means + share[:, None] * apart, within, between)
