@@ -89,13 +89,15 @@ def save(model: Any, path: str | Path) -> Path:
     return folder
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, *, encoder: Any = None) -> Any:
     """Read a model that :func:`save` wrote.
 
     Parameters
     ----------
     path : str or Path
         The folder, or the ``model.json`` in it.
+    encoder : class, optional
+        That of a deep model which was fitted with an encoder of one's own; files hold no code.
 
     Returns
     -------
@@ -132,7 +134,8 @@ def load(path: str | Path) -> Any:
         name = head["estimator"]
         if name not in estimators.__all__:
             raise ValueError(f"{folder}: {HEAD} names an unknown estimator {name!r}")
-        model = getattr(estimators, name)(**{k: _restored(v) for k, v in head["parameters"].items()})
+        arguments = {k: _restored(v) for k, v in head["parameters"].items()}
+        model = getattr(estimators, name)(**arguments, **({} if encoder is None else {"encoder": encoder}))
         arrays = from_bytes(content)
         check_state(arrays, head["facts"], model.n_components)
         model._set_state(arrays, head["facts"])

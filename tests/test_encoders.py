@@ -1,0 +1,194 @@
+"""Encoders, context, batches, validation and subsets of members of the deep models."""
+
+import numpy as np
+import oracles
+import pytest
+from flax import nnx
+
+from degmm import DEGMM, EGMM, load, save
+from degmm.datasets import make_exchangeable_mixture
+from degmm.inference.batches import Ensembles, random_subset
+from degmm.inference.stepwise import averaged
+from degmm.metrics import accuracy
+from degmm.moments import standardised_moments
+from degmm.nets import ENCODERS, Encoder
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*nats an ensemble")
+BRIEF = {"max_epochs": 20, "n_init": 4, "random_state": 0}
+
+
+class Linear(Encoder):
+    """A user's own encoder: the mean alone."""
+
+    def __init__(self, sizes, *, rngs):
+        super().__init__(sizes, rngs=rngs)
+        self.layer = nnx.Linear(sizes.n_features, sizes.n_components, rngs=rngs)
+
+    def __call__(self, inputs):
+        return inputs.counts[:, None] * self.layer(inputs.mean)
+
+
+@pytest.fixture(scope="module")
+def seasons():
+    """Two clusters that overlap in the members, whose prior follows a context."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    context = rng.uniform(-3, 3, size=(n, 2))
+    probability = 1 / (1 + np.exp(-4 * context[:, 0]))
+    labels = (rng.uniform(size=n) < probability).astype(int)
+    X = np.array([-0.25, 0.25])[labels][:, None, None] + rng.normal(size=(n, 5, 1))
+    density = -0.5 * ((X[:, None, :, 0] - np.array([-0.25, 0.25])[:, None]) ** 2).sum(axis=2)
+    prior = np.log(np.column_stack([1 - probability, probability]))
+    bayes = accuracy(labels, (density + prior).argmax(axis=1))
+    without = accuracy(labels, density.argmax(axis=1))
+    return X, labels, context, bayes, without
+
+
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+def test_absent_members_and_order(encoder):
+    X = make_exchangeable_mixture(60, 6, 2, 2, seed=0)[0]
+    X[:, 4:] = np.nan
+    X[0, 1] = np.nan
+    model = DEGMM(2, encoder=encoder, **BRIEF).fit(X)
+    gamma = model.predict_proba(X)
+    np.testing.assert_allclose(gamma.sum(axis=1), 1)
+    np.testing.assert_allclose(model.predict_proba(X[:, :4]), gamma, atol=1e-9)
+    if encoder != "mlp":
+        np.testing.assert_allclose(model.predict_proba(X[:, ::-1]), gamma, atol=1e-9)
+        assert model.predict_proba(np.concatenate([X, X[:, :1]], axis=1)).shape == gamma.shape
+
+
+@pytest.mark.parametrize("encoder", ["moments", "deep_sets"])
+@pytest.mark.parametrize("K", [3, 8])
+def test_networks_reach_the_posterior_before_any_polish(encoder, K):
+    X = make_exchangeable_mixture(1000, 10, 2, K, seed=0)[0]
+    em = EGMM(K, random_state=0).fit(X)
+    model = DEGMM(K, encoder=encoder, polish=0, random_state=0).fit(X)
+    assert model.kl_ < 0.01
+    assert model.log_likelihood_ / X[..., 0].size > em.log_likelihood_ / X[..., 0].size - 1e-3
+    assert model.weights_.min() > 0.5 * em.weights_.min()
+    untrained = DEGMM(
+        K, encoder=encoder, polish=0, max_epochs=1, warmup=0, learning_rate=1e-12, random_state=0
+    )
+    assert untrained.fit(X).kl_ > 0.05
+
+
+def test_shared_centres_with_spreads_of_a_regime():
+    """Regimes that differ in spread alone, narrow beside the centres' scatter, as forecasts are."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=1500)
+    width = np.array([0.03, 0.12])[labels][:, None, None]
+    X = rng.normal(size=(1500, 1, 2)) + width * rng.normal(size=(1500, 20, 2))
+    model = DEGMM(2, member_model="shared_centre", polish=0, random_state=0).fit(X)
+    assert model.kl_ < 0.01
+    assert accuracy(labels, model.labels_) > 0.99
+
+
+def test_a_context_tells_clusters_apart(seasons, tmp_path):
+    X, labels, context, bayes, without = seasons
+    model = DEGMM(2, max_epochs=300, random_state=0).fit(X, context=context)
+    assert accuracy(labels, model.predict(X, context=context)) > bayes - 0.02
+    assert bayes > without + 0.1
+    assert model.kl_ < 0.05
+    np.testing.assert_allclose(model.posterior(X, context=context).sum(axis=1), 1)
+    plain = EGMM(2, random_state=0).fit(X)
+    assert model.score(X, context=context) > plain.score(X) + 0.05
+    assert model.bic(X, context=context) < plain.bic(X)
+    assert model.log_likelihood_ == pytest.approx(model.score_samples(X, context=context).sum())
+    assert model.predictive(X[:5], context=context[:5]).weights.shape == (5, 2)
+    np.testing.assert_allclose(model.weights_.sum(), 1)
+    again = load(save(model, tmp_path / "model"))
+    np.testing.assert_array_equal(
+        again.predict_proba(X, context=context), model.predict_proba(X, context=context)
+    )
+    np.testing.assert_array_equal(
+        again.score_samples(X, context=context), model.score_samples(X, context=context)
+    )
+    with pytest.raises(ValueError, match="context: this DEGMM was fitted with a context of 2 columns"):
+        model.predict(X)
+    with pytest.raises(ValueError, match="context: expected 2 columns as in the fit, got 1"):
+        model.score(X, context=context[:, 0])
+
+
+@pytest.mark.parametrize("encoder", ["moments", "deep_sets"])
+def test_batches_reach_what_all_ensembles_reach(encoder):
+    X = make_exchangeable_mixture(1000, 10, 2, 3, seed=0)[0]
+    em = EGMM(3, random_state=0).fit(X)
+    settings = {"encoder": encoder, "batch_size": 150, "max_epochs": 60, "polish": 0, "random_state": 0}
+    model = DEGMM(3, **settings).fit(X)
+    assert model.kl_ < 0.01
+    assert model.log_likelihood_ > em.log_likelihood_ - 1
+    same = DEGMM(3, **settings).fit(X)
+    np.testing.assert_array_equal(same.means_, model.means_)
+    many = DEGMM(3, **{**settings, "batch_size": 4, "max_epochs": 3}).fit(X)  # several chunks an epoch
+    assert np.isfinite(many.log_likelihood_)
+    assert len(many.history_["loss"]) == 3
+
+
+@pytest.mark.parametrize("member_model", ["independent", "shared_centre"])
+def test_averaging_parameters_averages_statistics(member_model):
+    """Two halves, averaged, are the whole: with the weights of their sizes."""
+    X = make_exchangeable_mixture(400, 6, 2, 2, seed=0, between=0.5)[0]
+    gamma = np.random.default_rng(0).dirichlet([1, 1], size=400)
+    family = EGMM(2, member_model=member_model, n_init=1).fit(X)._fitted_family
+
+    def parameters(part):
+        from degmm.inference.search import EMSettings
+        from degmm.inference.starts import parameters_from_responsibilities
+
+        moments = standardised_moments(X, np.ones(400))[0].take(part)
+        limits = EMSettings(2, 1, "random", 0.0, 1, 1e-9).limits(moments)
+        found = parameters_from_responsibilities(family, gamma[part].T, moments, limits)
+        return type(found)(*(np.asarray(p)[0] for p in found))
+
+    both = averaged(family, parameters(np.arange(100)), parameters(np.arange(100, 400)), np.float64(0.75))
+    for one, other in zip(both, parameters(np.arange(400)), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_validation_keeps_the_best_network_and_stops_early():
+    X, labels, truth = make_exchangeable_mixture(400, 10, 2, 3, seed=1)
+    model = DEGMM(
+        3, validation_fraction=0.25, patience=20, learning_rate=0.3, max_epochs=400, random_state=0
+    ).fit(X)
+    held = model.history_["validation"]
+    assert model.n_iter_ == len(held) < 400
+    assert np.argmax(held[40:]) + 40 <= len(held) - 20
+    bayes = accuracy(labels, oracles.log_densities(X, *truth).argmax(axis=1))
+    assert accuracy(labels, model.labels_) > bayes - 0.05
+    assert model.log_likelihood_ == pytest.approx(model.score_samples(X).sum())
+
+
+def test_an_encoder_of_ones_own(tmp_path):
+    X = make_exchangeable_mixture(100, 6, 2, 2, seed=0)[0]
+    model = DEGMM(2, encoder=Linear, **BRIEF).fit(X)
+    save(model, tmp_path)
+    with pytest.raises(ValueError, match="the model has its own, Linear; pass it"):
+        load(tmp_path)
+    again = load(tmp_path, encoder=Linear)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    with pytest.raises(ValueError, match="expected a class such as Linear, not an instance"):
+        DEGMM(2, encoder=Linear(model._sizes, rngs=nnx.Rngs(0)), **BRIEF).fit(X)
+
+
+def test_subsets_of_members():
+    X = make_exchangeable_mixture(200, 8, 2, 2, seed=0)[0]
+    X[:20, 5:] = np.nan
+    moments, scaling = standardised_moments(X, np.ones(200))
+    seen = random_subset(Ensembles(moments, scaling, X), X, np.random.default_rng(0))
+    counts = np.asarray(seen.moments.counts)
+    assert counts.min() == 1
+    assert (counts <= np.asarray(moments.counts)).all()
+    np.testing.assert_array_equal(seen.chosen.sum(axis=1), counts)
+    assert not (seen.chosen & np.isnan(X[..., 0])).any()
+    shown = np.where(seen.chosen[..., None], (X - scaling.centre) / scaling.scale, np.nan)
+    np.testing.assert_allclose(np.asarray(seen.moments.mean).T, np.nanmean(shown, axis=1), atol=1e-9)
+
+
+def test_networks_that_saw_fewer_members_serve_fewer():
+    X, _, truth = make_exchangeable_mixture(1000, 10, 2, 3, seed=3)
+    model = DEGMM(3, member_subsets=3, random_state=0).fit(X)
+    for M in (5, 20, 50):
+        Y, labels, _ = make_exchangeable_mixture(4000, M, 2, 3, seed=3)
+        bayes = accuracy(labels, oracles.log_densities(Y, *truth).argmax(axis=1))
+        assert accuracy(labels, model.predict(Y)) > bayes - 0.005
