@@ -1,5 +1,10 @@
 """Encoders, context, batches, validation and subsets of members of the deep models."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import oracles
 import pytest
@@ -192,3 +197,63 @@ def test_networks_that_saw_fewer_members_serve_fewer():
         Y, labels, _ = make_exchangeable_mixture(4000, M, 2, 3, seed=3)
         bayes = accuracy(labels, oracles.log_densities(Y, *truth).argmax(axis=1))
         assert accuracy(labels, model.predict(Y)) > bayes - 0.005
+
+
+TRAINING = """
+import sys, numpy as np
+from degmm import DEGMM
+from degmm.datasets import make_exchangeable_mixture
+X = make_exchangeable_mixture(300, 6, 2, 3, seed=0)[0]
+batch = int(sys.argv[2]) or None
+model = DEGMM(3, n_init=4, max_epochs=400, batch_size=batch, checkpoint_every=20, random_state=0)
+model.set_params(checkpoint=sys.argv[1] or None).fit(X)
+np.savez(sys.argv[3], means=model.means_, within=model.within_covariances_, gamma=model.predict_proba(X))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [0, 100])
+def test_a_killed_training_goes_on_to_the_same_end(batch, tmp_path):
+    def process(folder, result):
+        command = [sys.executable, "-c", TRAINING, str(folder), str(batch), str(tmp_path / result)]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    whole = process("", "whole.npz")
+    assert whole.wait() == 0
+    states = tmp_path / "training" / "states"
+    killed = process(tmp_path / "training", "killed.npz")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (states / "40").exists() and not (states / "60").exists():
+        time.sleep(0.01)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed.npz").exists()
+    assert not (states / "400").exists()
+    assert process(tmp_path / "training", "resumed.npz").wait() == 0
+    with np.load(tmp_path / "whole.npz") as one, np.load(tmp_path / "resumed.npz") as other:
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_checkpoints_of_another_training_are_refused(tmp_path):
+    X = make_exchangeable_mixture(60, 6, 2, 2, seed=0)[0]
+    settings = {**BRIEF, "checkpoint": tmp_path / "training", "checkpoint_every": 5}
+    model = DEGMM(2, **settings).fit(X)
+    again = DEGMM(2, **settings).fit(X)  # taken up at its end
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    for other, data in (
+        (DEGMM(2, **{**settings, "learning_rate": 0.1}), X),
+        (DEGMM(2, **settings), X + 1e-3),
+    ):
+        with pytest.raises(ValueError, match="holds a training on other data or with other settings"):
+            other.fit(data)
+    with pytest.raises(ValueError, match="random_state: expected an integer"):
+        DEGMM(2, **{**settings, "random_state": None}).fit(X)
+    for path in (tmp_path / "training" / "states" / "20").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(ValueError, match="cannot be read"):
+        DEGMM(2, **settings).fit(X)
+    (tmp_path / "training" / "fit.json").write_text("{")
+    with pytest.raises(ValueError, match=r"fit\.json is damaged"):
+        DEGMM(2, **settings).fit(X)

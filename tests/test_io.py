@@ -8,7 +8,7 @@ from safetensors.numpy import save as to_bytes
 
 from degmm import DEGMM, DGMM, EGMM, GMM, load, save
 from degmm.datasets import make_exchangeable_mixture
-from degmm.io import output_folder, writable_folder, write_bytes
+from degmm.files import output_folder, writable_folder, write_bytes
 
 X = make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
 

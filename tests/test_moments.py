@@ -85,5 +85,5 @@ def test_a_constant_variable_has_scale_1():
     X = np.random.default_rng(4).normal(size=(30, 5, 2))
     X[..., 1] = 1e8 + 0.1
     _, scaling = standardised_moments(X, np.ones(30))
-    assert scaling.scale[1] == pytest.approx(np.exp2(np.round(np.log2(1e8))))
+    assert scaling.scale[1] == 1
     assert np.isfinite(scaling.scale).all()

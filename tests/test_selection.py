@@ -159,7 +159,7 @@ def test_wrong_estimator(X, estimator):
 
 
 def test_more_components_than_ensembles(X):
-    with pytest.raises(ValueError, match="too few for 9 components"):
+    with pytest.raises(ValueError, match="components: 9 components are too many for 8 ensembles"):
         select_components(EGMM(n_init=1), X[:8], [9], cv=None)
 
 
@@ -249,7 +249,7 @@ def test_command_with_one_member_and_no_folds(netcdf, tmp_path, capsys):
         (["--jobs", "0"], "--jobs: "),
         (["--model", "gmm", "--member-model", "shared-centre"], "--member-model: model gmm has no such"),
         (["--member-model", "other"], "--member-model: expected one of"),
-        (["--K", "301", "--folds", "0"], "lower --K"),
+        (["--K", "301", "--folds", "0"], "--K: 301 components are too many for"),
     ],
 )
 def test_mistakes_are_one_sentence(netcdf, tmp_path, capsys, options, sentence):

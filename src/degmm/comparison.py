@@ -10,7 +10,7 @@ import numpy as np
 from degmm.choices import find
 from degmm.clustering import Clustering, clustering_of, oracle
 from degmm.datasets import MixtureTruth, make_exchangeable_mixture
-from degmm.io import output_folder
+from degmm.files import output_folder
 from degmm.metrics import accuracy, adjusted_rand_index
 from degmm.timing import Stopwatch
 
@@ -148,8 +148,9 @@ def _table(labels: np.ndarray, clusterings: list[Clustering]) -> "pd.DataFrame":
 
 
 def _models(K: int, num_epochs: int, seed: int, animated: bool, progress: bool) -> dict[str, Any]:
-    from degmm.estimators import EGMM, GMM
-    from degmm.estimators.deep import DEGMM, DGMM
+    from degmm.estimators.deep import DEGMM
+    from degmm.estimators.deep_single import DGMM
+    from degmm.estimators.em import EGMM, GMM
 
     deep: dict[str, Any] = {"max_epochs": num_epochs, "random_state": seed, "progress": progress}
     return {

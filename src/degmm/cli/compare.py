@@ -25,7 +25,7 @@ def run_comparison(
     """Run the comparison and print its table, its pictures and where the time went."""
     import pandas as pd
 
-    import degmm.estimators.deep  # noqa: F401  (imported here, so that its seconds count as import)
+    import degmm.estimators.deep_single  # noqa: F401  (imported here, so that its seconds count as import)
     from degmm.comparison import compare
 
     imported = time.perf_counter() - cli.STARTED

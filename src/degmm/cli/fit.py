@@ -12,7 +12,8 @@ from degmm.cli.flags import FIT_FLAGS, in_flags
 from degmm.cli.inputs import make_model, members_seen, read_cases, report_data
 from degmm.cli.tables import print_table, with_spreads
 from degmm.ensembles import Ensemble
-from degmm.io import HEAD, output_folder, save, write_bytes
+from degmm.files import output_folder, write_bytes
+from degmm.io import HEAD, save
 from degmm.results import clusters_netcdf, present_cases
 from degmm.wording import counted
 

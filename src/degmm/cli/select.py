@@ -7,8 +7,8 @@ from typing import Any
 from degmm.cli.flags import SELECT_FLAGS, in_flags
 from degmm.cli.inputs import make_model, members_seen, read_cases, report_data
 from degmm.cli.tables import print_table
+from degmm.files import output_folder, write_bytes
 from degmm.inference.solution import Result
-from degmm.io import output_folder, write_bytes
 from degmm.selection import Selection, select_components
 from degmm.wording import counted
 

@@ -7,8 +7,12 @@ __all__ = ["DEGMM", "DGMM", "EGMM", "GMM"]
 
 def __getattr__(name: str) -> object:
     # The deep estimators bring flax and optax; who fits by EM does not wait for them.
-    if name in ("DGMM", "DEGMM"):
-        from degmm.estimators import deep
+    if name == "DEGMM":
+        from degmm.estimators.deep import DEGMM
 
-        return getattr(deep, name)
+        return DEGMM
+    if name == "DGMM":
+        from degmm.estimators.deep_single import DGMM
+
+        return DGMM
     raise AttributeError(f"module 'degmm.estimators' has no attribute {name!r}")

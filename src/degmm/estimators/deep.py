@@ -1,7 +1,10 @@
-"""Mixtures fitted by a network: DGMM on one member, DEGMM on whole ensembles."""
+"""The deep mixture of whole ensembles, DEGMM: a network in place of the E-step."""
 
 import dataclasses
+import hashlib
 import warnings
+from numbers import Integral
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -20,12 +23,13 @@ from degmm.estimators.checks import (
 )
 from degmm.estimators.derived import Mixture
 from degmm.inference.batches import Ensembles
+from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep import prior_of, respond
 from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
 from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
-from degmm.moments import Moments, Scaling, moments_of
+from degmm.moments import Scaling, moments_of
 from degmm.nets import find_encoder
 from degmm.precision import precision_of
 
@@ -95,6 +99,11 @@ class DEGMM(Mixture):
     snapshots : int
         At how many epochs, spread evenly on a log scale, to keep the parameters and labels in
         ``snapshots_``, for an animation.
+    checkpoint : str or Path, optional
+        Folder for the states of the training. Where it holds some, of the same training on the same
+        data, the fit goes on from the last, and ends as if it had never been stopped.
+    checkpoint_every : int
+        Epochs between two states.
     progress : bool
         Whether to show the progress of training.
     dtype : {float32, float64}, optional
@@ -155,6 +164,8 @@ class DEGMM(Mixture):
         reg_covar: float = 1e-6,
         min_weight: float | None = None,
         snapshots: int = 0,
+        checkpoint: Any = None,
+        checkpoint_every: int = 50,
         progress: bool = False,
         dtype: Any = None,
         random_state: Any = None,
@@ -180,6 +191,8 @@ class DEGMM(Mixture):
         self.reg_covar = reg_covar
         self.min_weight = min_weight
         self.snapshots = snapshots
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.progress = progress
         self.dtype = dtype
         self.random_state = random_state
@@ -210,16 +223,17 @@ class DEGMM(Mixture):
         data = self._training_data(X, sample_weight)
         n, M, D = data.members.shape
         given = None if context is None else check_context(context, n)
-        self._context_scaling = None if given is None else _context_scaling(given, data.moments.weights)
+        context_scaling = None if given is None else _context_scaling(given, data.moments.weights)
         sizes = nets.EncoderSizes(
             D, self.n_components, M, tuple(self.hidden), 0 if given is None else given.shape[1]
         )
-        self._make, self._sizes, self._precision = settings.encoder, sizes, data.moments.mean.dtype
-        self._scaling = data.scaling
-        whole = self._ensembles(data.moments, data.members, given)
+        precision = data.moments.mean.dtype
+        scaled = None if context_scaling is None else _scaled(given, context_scaling, precision)
+        seen = _members_seen(data.members, settings.encoder, sizes)
+        whole = Ensembles(data.moments, data.scaling, seen, None, scaled)
         used = np.flatnonzero(data.moments.weights > 0)
         training, validation = _split(used, held_out, self.n_components, rng)
-        with precision_of(self._precision):
+        with precision_of(precision):
             fitted = fit_deep(
                 data.family,
                 whole.take(training) if training.size < n else whole,
@@ -228,7 +242,9 @@ class DEGMM(Mixture):
                 sizes,
                 settings,
                 rng,
+                self._checkpoints(data, given),
             )
+        self._make, self._sizes, self._context_scaling = settings.encoder, sizes, context_scaling
         self._network, self._order = fitted.network, fitted.order
         self._reference, self._prior = fitted.reference, fitted.prior
         self._keep(fitted.solution, data)
@@ -248,6 +264,28 @@ class DEGMM(Mixture):
                 stacklevel=2,
             )
         return self
+
+    def _checkpoints(self, data: TrainingData, context: np.ndarray | None) -> Checkpoints:
+        every = check_integer("checkpoint_every", self.checkpoint_every, 1)
+        if self.checkpoint is None:
+            return Checkpoints(None, every, "")
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"random_state: expected an integer with checkpoint={str(self.checkpoint)!r}, so that the "
+                f"training can be repeated; got {self.random_state!r}"
+            )
+        digest = hashlib.sha256()
+        for part in (*data.moments, *data.scaling, context):
+            digest.update(b"" if part is None else np.ascontiguousarray(part).tobytes())
+        # A list of what changes nothing; whatever else is added to the arguments counts.
+        free = {"checkpoint", "checkpoint_every", "progress", "snapshots", "polish"}
+        settings = {
+            name: getattr(value, "__qualname__", repr(value))
+            for name, value in sorted(self.get_params(deep=False).items())
+            if name not in free
+        }
+        digest.update(repr((settings, type(self).__name__)).encode())
+        return Checkpoints(Path(self.checkpoint), every, digest.hexdigest())
 
     def _keep_history(self, fitted: DeepFit, data: TrainingData) -> None:
         epochs = fitted.history
@@ -275,8 +313,10 @@ class DEGMM(Mixture):
                 f"X: encoder={self.encoder!r} was trained on {self._sizes.n_members} members and X "
                 f"has {M}; use encoder='moments', which takes any number"
             )
+        given = self._checked_context(context, n)
         moments = moments_of(members, np.ones(n), self._scaling, self._precision)
-        return self._respond(self._ensembles(moments, members, self._checked_context(context, n)))
+        seen = _members_seen(members, self._make, self._sizes)
+        return self._respond(Ensembles(moments, self._scaling, seen, None, given))
 
     def _respond(self, ensembles: Ensembles) -> Float[np.ndarray, "n K"]:
         parts = []
@@ -293,12 +333,11 @@ class DEGMM(Mixture):
             return None
         with precision_of(self._precision):
             graph = nets.structure(self._make, self._sizes)
-            scaled = self._scaled_context(given)
-            return np.asarray(prior_of(graph, self._network, self._prior, scaled))[self._order]
+            return np.asarray(prior_of(graph, self._network, self._prior, given))[self._order]
 
     def _checked_context(self, context: Any, n: int) -> Float[np.ndarray, "n C"] | None:
-        """Return the context as an array, where the model was fitted with one."""
-        if not self._sizes.n_context:
+        """Return the context in the units of the fit, if there was one in the fit."""
+        if self._context_scaling is None:
             super()._log_prior(context, n)  # raises if one is given
             return None
         if context is None:
@@ -306,30 +345,8 @@ class DEGMM(Mixture):
                 f"context: this {type(self).__name__} was fitted with a context of {self._sizes.n_context} "
                 "columns; pass that of these ensembles, context=…"
             )
-        return check_context(context, n, self._sizes.n_context)
-
-    def _scaled_context(self, context: Float[np.ndarray, "n C"]) -> Float[np.ndarray, "n C"]:
-        assert self._context_scaling is not None
-        centre, scale = self._context_scaling
-        return ((context - centre) / scale).astype(self._precision)
-
-    def _ensembles(
-        self, moments: Moments, members: np.ndarray, context: Float[np.ndarray, "n C"] | None
-    ) -> Ensembles:
-        """Return ensembles as the network sees them."""
-        if not nets.reads_members(self._make, self._sizes):
-            seen = None
-        elif nets.fixes_members(self._make, self._sizes):
-            missing = self._sizes.n_members - members.shape[1]
-            seen = (
-                np.pad(members, [(0, 0), (0, missing), (0, 0)], constant_values=np.nan)
-                if missing
-                else members
-            )
-        else:
-            seen = members
-        scaled = None if context is None else self._scaled_context(context)
-        return Ensembles(moments, self._scaling, seen, None, scaled)
+        checked = check_context(context, n, self._sizes.n_context)
+        return _scaled(checked, self._context_scaling, self._precision)
 
     def _settings(self) -> DeepSettings:
         encoder = find_encoder(getattr(self, "encoder", "moments"))
@@ -401,64 +418,20 @@ class DEGMM(Mixture):
         )
 
 
-class DGMM(DEGMM):
-    """Deep Gaussian mixture of single members: the deep exchangeable mixture at M = 1.
+def _members_seen(
+    members: Float[np.ndarray, "n M D"], make: nets.MakeEncoder, sizes: nets.EncoderSizes
+) -> Float[np.ndarray, "n M D"] | None:
+    """Return the members as an encoder reads them: none, all, or filled up to those of the fit."""
+    if not nets.reads_members(make, sizes):
+        return None
+    missing = sizes.n_members - members.shape[1]
+    if missing <= 0 or not nets.fixes_members(make, sizes):
+        return members
+    return np.pad(members, [(0, 0), (0, missing), (0, 0)], constant_values=np.nan)
 
-    The parameters, attributes and methods are those of :class:`DEGMM`, without the choices that
-    one member does not leave; X is (n, D) or (n, 1, D).
-    """
 
-    _single_member = True
-
-    def __init__(
-        self,
-        n_components: int = 1,
-        *,
-        covariance_type: str = "full",
-        hidden: tuple[int, ...] = (32,),
-        objective: str = "elbo",
-        penalty: float = 0.0,
-        max_epochs: int = 1000,
-        batch_size: int | None = None,
-        learning_rate: float = 2e-2,
-        clip_norm: float = 10.0,
-        warmup: float = 0.1,
-        n_init: int = 64,
-        init_params: str = "k-means++",
-        validation_fraction: float = 0.0,
-        patience: int = 100,
-        polish: int = 10,
-        reg_covar: float = 1e-6,
-        min_weight: float | None = None,
-        snapshots: int = 0,
-        progress: bool = False,
-        dtype: Any = None,
-        random_state: Any = None,
-    ) -> None:
-        super().__init__(
-            n_components,
-            covariance_type=covariance_type,
-            hidden=hidden,
-            objective=objective,
-            penalty=penalty,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            clip_norm=clip_norm,
-            warmup=warmup,
-            n_init=n_init,
-            init_params=init_params,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            polish=polish,
-            reg_covar=reg_covar,
-            min_weight=min_weight,
-            snapshots=snapshots,
-            progress=progress,
-            dtype=dtype,
-            random_state=random_state,
-        )
-        del self.member_model, self.encoder, self.member_subsets  # one member leaves no choice of these
+def _scaled(context: Any, scaling: Scaling, dtype: Any) -> Float[np.ndarray, "n C"]:
+    return ((context - scaling.centre) / scaling.scale).astype(dtype)
 
 
 def _context_scaling(context: Float[np.ndarray, "n C"], weights: Float[np.ndarray, "n"]) -> Scaling:

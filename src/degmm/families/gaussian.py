@@ -121,6 +121,7 @@ def floored_weights(mass: Float[Array, "K"], floor: Float[Array, ""]) -> Float[A
     The smallest are set to the floor and the others share the rest in proportion to their mass: as
     many share as can without falling below it.
     """
+    mass = jnp.asarray(mass)
     # Row k: were component k the smallest to share, with those of more mass.
     shares = mass[None, :] >= mass[:, None]
     left = 1 - floor * (~shares).sum(axis=1)

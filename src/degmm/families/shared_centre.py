@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.base import Factors, Family, Limits, MixtureParameters
@@ -104,9 +104,6 @@ class SharedCentre(Family):
     def m_step(self, statistics: Any, factors: Factors, limits: Limits) -> MixtureParameters:
         """Return the parameters of equation 7, the maximum at one number M ≥ 2 of members.
 
-        Where W meets its floor, which the closed form cannot heed, that of EM with the centres as
-        missing data is taken where it does better; so the likelihood never falls.
-
         The gradient is that of an interior solution; where B_k meets its boundary, the correction
         is a constant to it.
         """
@@ -125,35 +122,13 @@ class SharedCentre(Family):
         mass = jnp.where(alive, statistics.weight, 0)
         centres, scatter = self.covariance.project(centres, mass), self.covariance.project(scatter, mass)
         interior = centres - scatter / members
-        fixed = lax.stop_gradient((scatter, centres))
-        best = self._best(*fixed, lax.stop_gradient(factors), mass, members, limits)
+        best = _closed_form(*lax.stop_gradient((scatter, centres)), members, limits.covariance)
         return MixtureParameters(
             weights=floored_weights(statistics.weight, limits.weight),
             means=parameters.means + shift,
             within=scatter + lax.stop_gradient(best[0] - scatter),
             between=interior + lax.stop_gradient(best[1] - interior),
         )
-
-    def _best(
-        self,
-        scatter: Float[Array, "K D D"],
-        centres: Float[Array, "K D D"],
-        factors: Factors,
-        mass: Float[Array, "K"],
-        members: Array,
-        limits: Limits,
-    ) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"]]:
-        """Return W and B by the closed form or, at the floor of W, by EM if that does better."""
-        within, between, floored = _closed_form(scatter, centres, members, limits.covariance)
-        about, apart = _missing_centres(scatter, centres, factors, members)
-        about = after(self.covariance.project(about, mass), between)
-        about = floor_eigenvalues(about, limits.covariance)
-        about = jnp.where(floored[:, None, None], about, within)
-        apart = jnp.where(floored[:, None, None], self.covariance.project(apart, mass), between)
-        value = _expected(after(within, about), between, scatter, centres, members)
-        other = _expected(after(about, value), apart, scatter, centres, members)
-        better = (mass * (other - value)).sum() > 0
-        return jnp.where(better, about, within), jnp.where(better, apart, between)
 
     def n_parameters(self, n_components: int, n_features: int) -> int:
         """Return (K − 1) + K·D + the free entries of W and of B."""
@@ -187,57 +162,18 @@ class SharedCentre(Family):
 
 def _closed_form(
     scatter: Float[Array, "K D D"], centres: Float[Array, "K D D"], members: Array, floor: Array
-) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"], Bool[Array, "K"]]:
-    """Return the W and B of greatest likelihood from W⁰ and A (equation 7), and where W is floored.
+) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"]]:
+    """Return the W and B of greatest likelihood from W⁰ and A (equation 7), with W ≥ ``floor``.
 
-    Where a direction's centres vary by less than their members explain, it gets B = 0 and its W
-    is pooled from both. With a floored W it is no maximum.
+    Where a direction's centres vary by less than its members explain, it gets B = 0 and its W
+    is pooled from both. With a floored W it comes near the maximum only.
     """
     start = floor_eigenvalues(scatter, floor)
     outward, ratio = _relative(start, members * centres)
-    pooled = start + compose(outward, jnp.minimum((ratio - 1) / members, 0))
-    within = floor_eigenvalues(pooled, floor)
-    floored = (start != scatter) | (within != pooled)
+    pooled = jnp.minimum((ratio - 1) / members, 0)
+    within = floor_eigenvalues(start + compose(outward, pooled), floor)
     outward, ratio = _relative(within, members * centres)
-    between = compose(outward, jnp.maximum(ratio - 1, 0) / members)
-    return within, between, floored.any(axis=(1, 2))
-
-
-def _missing_centres(
-    scatter: Float[Array, "K D D"], centres: Float[Array, "K D D"], factors: Factors, members: Array
-) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"]]:
-    """Return the expected covariances of the members about their centres, and of the centres.
-
-    Given its members, a centre has mean μ + G(x̄ − μ), G = MB(W + MB)⁻¹, and covariance GW/M.
-    """
-    share = members * factors.ratio / (1 + members * factors.ratio)
-    gain = jnp.einsum("kde,ke,kef->kdf", factors.outward, share, factors.inward)
-    rest = jnp.eye(gain.shape[-1], dtype=gain.dtype) - gain
-    left = compose(factors.outward, share / members)
-    between = jnp.einsum("kde,kef,kgf->kdg", gain, centres, gain) + left
-    about = jnp.einsum("kde,kef,kgf->kdg", rest, centres, rest) + left
-    return ((members - 1) * scatter + members * about) / members, between
-
-
-def _expected(
-    within: Float[Array, "K D D"],
-    between: Float[Array, "K D D"],
-    scatter: Float[Array, "K D D"],
-    centres: Float[Array, "K D D"],
-    members: Array,
-) -> Float[Array, "K"]:
-    """Return the log-likelihood of an ensemble at W and B, up to a constant, from W⁰ and A."""
-    unused = within[:, 0, 0]
-    factors = joint_factors(MixtureParameters(unused, within[:, 0], within, between))
-    growth = 1 + members * factors.ratio
-
-    def diagonal(part: Float[Array, "K D D"]) -> Float[Array, "K D"]:
-        return jnp.einsum("kde,kef,kdf->kd", factors.inward, part, factors.inward)
-
-    spread = (members - 1) * diagonal(scatter).sum(axis=1) + (members * diagonal(centres) / growth).sum(
-        axis=1
-    )
-    return -0.5 * (members * factors.log_determinant + jnp.log(growth).sum(axis=1) + spread)
+    return within, compose(outward, jnp.maximum(ratio - 1, 0) / members)
 
 
 def _relative(

@@ -13,6 +13,7 @@ from degmm import nets
 from degmm.families.base import Family, MixtureParameters
 from degmm.families.covariance import at_floor
 from degmm.inference.batches import Ensembles, random_subset, stacked
+from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, respond, train
 from degmm.inference.finish import full_m_step, polished
 from degmm.inference.mixture import evaluate
@@ -88,6 +89,7 @@ def fit_deep(
     sizes: EncoderSizes,
     settings: DeepSettings,
     rng: np.random.Generator,
+    checkpoints: Checkpoints,
 ) -> DeepFit:
     """Train a network on ensembles, then polish its parameters by exact EM steps.
 
@@ -102,6 +104,8 @@ def fit_deep(
     sizes : EncoderSizes
     settings : DeepSettings
     rng : Generator
+    checkpoints : Checkpoints
+        Where the training goes on from, and leaves its states.
     """
     start = search_on_sample(family, ensembles.moments, settings.start, rng)[0].parameters
     graph = nets.structure(settings.encoder, sizes)
@@ -130,7 +134,9 @@ def fit_deep(
 
     snapshots: list[Snapshot] = []
     state = initial_state(network, start, settings.max_epochs, validated=validation is not None)
+    state = checkpoints.latest(state)
     stops = _stops(settings)
+    saved = checkpoints.epochs(settings.max_epochs)
     with TrainingProgress(settings.progress, settings.max_epochs) as progress:
 
         def on_stop(state: DeepState, epoch: int) -> None:
@@ -138,8 +144,10 @@ def fit_deep(
                 progress.report(epoch, np.asarray(state.history[max(epoch - 1, 0)]))
             if epoch in stops["snapshots"]:
                 snapshots.append(_snapshot(graph, state, start.weights, ensembles, epoch))
+            if epoch in saved:
+                checkpoints.save(epoch, state)
 
-        state = _trained(feed, advance, state, stops["progress"] | stops["snapshots"], on_stop)
+        state = _trained(feed, advance, state, stops["progress"] | stops["snapshots"] | saved, on_stop)
 
     n_epochs = int(state.step) // steps
     history = np.asarray(state.history[:n_epochs], np.float64)
@@ -226,6 +234,8 @@ def _trained(
     """Train to the last of ``stops``, handing the state to ``on_stop`` after those epochs."""
     for epoch in sorted(stops):
         stop = epoch * feed.epoch_steps
+        if stop < state.step or (stop == state.step and stop):
+            continue  # done before the training was taken up again
         while int(state.step) < stop and not state.stopped:
             sets, until = feed.between(int(state.step), stop)
             state = advance(state, sets, until)

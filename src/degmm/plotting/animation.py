@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from degmm.io import write_bytes
+from degmm.files import write_bytes
 from degmm.plotting.clusters import clusters
 from degmm.plotting.projection import Projection
 from degmm.plotting.style import new_figure

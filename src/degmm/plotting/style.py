@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from degmm.io import write_bytes
+from degmm.files import write_bytes
 
 # Paul Tol's "muted" scheme without its grey, in an order that keeps neighbours far apart; the last
 # colour is added to reach ten. Distinguishable with the common forms of colour blindness.
