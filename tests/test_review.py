@@ -138,3 +138,20 @@ def test_too_little_data_is_refused():
         model.predictive(X).sample(-1)
     with pytest.raises(ValueError, match="cannot hold; give that variable in another unit"):
         EGMM(2).fit(X * 1e-310)
+
+
+@pytest.mark.filterwarnings("ignore:.*maximum number")
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical", "tied"])
+def test_at_the_floor_em_never_falls_and_is_never_below_independent_members(covariance_type):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = (rng.uniform(0, 1.5) * rng.normal(size=(60, 1, 3)) + rng.normal(size=(60, 4, 3))) @ rng.normal(
+            size=(3, 3)
+        )
+        for reg_covar in (0.5, 0.05):
+            settings = {"covariance_type": covariance_type, "reg_covar": reg_covar, **FEW}
+            shared = EGMM(2, member_model="shared_centre", tol=0, max_iter=60, **settings).fit(X)
+            rises = np.diff(shared.history_["log_likelihood"])
+            assert rises.min() > -1e-10 * abs(shared.log_likelihood_)
+            one = EGMM(1, member_model="shared_centre", tol=1e-10, **settings).fit(X).log_likelihood_
+            assert one > EGMM(1, **settings).fit(X).log_likelihood_ - 1e-6

@@ -16,6 +16,7 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.families import STRUCTURES, MixtureParameters, make_family
 from degmm.families.base import Limits
 from degmm.families.derivative import smooth_log_density
+from degmm.families.shared_centre import closed_form
 from degmm.inference.mixture import evaluate, full_pass
 from degmm.moments import Moments, Scaling, moments_of
 from degmm.precision import precision_of
@@ -170,6 +171,29 @@ def test_first_order_conditions_hold_at_a_floor():
     assert abs(by_within[0, 0, 0]) < 1e-8
     assert np.abs(by_mean).max() < 1e-8
     assert np.abs(by_between).max() < 1e-6
+
+
+@pytest.mark.parametrize("floor", [1e-6, 0.03, 0.3])
+def test_closed_form_is_the_constrained_maximum(floor):
+    """The multipliers of B ≥ 0 and W ≥ floor are sound: in the precisions the problem is convex."""
+    rng = np.random.default_rng(8)
+    for D, M in [(1, 2), (2, 5), (3, 2), (5, 10)]:
+        scales = 10.0 ** rng.uniform(-2, 0, size=D)
+        noise = rng.normal(size=(2, 40, D)) @ np.linalg.qr(rng.normal(size=(2, D, D)))[0] * scales
+        scatter, centres = np.einsum("and,ane->ade", noise, noise) / 40
+        centres *= rng.choice([0.3, 1.5]) / M
+        with precision_of(np.float64):
+            found = closed_form(scatter[None], centres[None], jnp.array(float(M)), jnp.array(floor))
+            within, between = (np.asarray(matrices[0]) for matrices in found)
+        total = within + M * between
+        of_between = total - M * centres
+        of_floor = (M - 1) * (within - scatter) + of_between
+        inverse = np.linalg.inv(within)
+        slacks = inverse - np.linalg.inv(total), np.eye(D) / floor - inverse
+        for multiplier, slack in zip((of_between, of_floor), slacks, strict=True):
+            assert np.linalg.eigvalsh(multiplier).min() > -1e-7
+            assert np.linalg.eigvalsh(slack).min() > -1e-7
+            assert np.abs(multiplier @ slack).max() < 1e-7 * max(1, np.abs(slack).max())
 
 
 @pytest.mark.parametrize("varying", [False, True])

@@ -35,6 +35,10 @@ PRODUCT_FEATURES = 4
 """Up to this D the logarithms of D factors are one logarithm of their product, which cannot overflow."""
 
 
+FLOOR_ROUNDS = 12
+"""Rounds in which floored and pooled covariances agree; the likelihood is then exact to rounding."""
+
+
 def joint_factors(parameters: MixtureParameters) -> Factors:
     """Factor positive definite W and positive semidefinite B jointly."""
     within = after(parameters.within, parameters.between)
@@ -122,7 +126,7 @@ class SharedCentre(Family):
         mass = jnp.where(alive, statistics.weight, 0)
         centres, scatter = self.covariance.project(centres, mass), self.covariance.project(scatter, mass)
         interior = centres - scatter / members
-        best = _closed_form(*lax.stop_gradient((scatter, centres)), members, limits.covariance)
+        best = closed_form(*lax.stop_gradient((scatter, centres)), members, limits.covariance)
         return MixtureParameters(
             weights=floored_weights(statistics.weight, limits.weight),
             means=parameters.means + shift,
@@ -160,18 +164,30 @@ class SharedCentre(Family):
         return centre[:, None, :] + Independent(self.covariance).draw(parameters, labels, n_members, rng)
 
 
-def _closed_form(
+def closed_form(
     scatter: Float[Array, "K D D"], centres: Float[Array, "K D D"], members: Array, floor: Array
 ) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"]]:
     """Return the W and B of greatest likelihood from W⁰ and A (equation 7), with W ≥ ``floor``.
 
     Where a direction's centres vary by less than its members explain, it gets B = 0 and its W
-    is pooled from both. With a floored W it comes near the maximum only.
+    is pooled from both: that is the maximum under B ≥ 0 alone. Raised eigenvalues are the maximum
+    under W ≥ floor alone. Where both constraints bind, each is met in turn with the correction that
+    the other asked for taken back (Dykstra's method; in W⁻¹ and (W + MB)⁻¹ the problem is convex),
+    which reaches the maximum in a few rounds. Without a binding floor the first round ends it.
     """
+
+    def body(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        start, _, _, round_ = state
+        outward, ratio = _relative(start, members * centres)
+        pooled = compose(outward, jnp.minimum((ratio - 1) / members, 0))
+        within = floor_eigenvalues(scatter + pooled, floor)
+        moved = jnp.abs(within - pooled - start).max() > tolerance * jnp.abs(start).max()
+        return within - pooled, within, moved, round_ + 1
+
+    tolerance = jnp.finfo(scatter.dtype).eps ** 0.75
     start = floor_eigenvalues(scatter, floor)
-    outward, ratio = _relative(start, members * centres)
-    pooled = jnp.minimum((ratio - 1) / members, 0)
-    within = floor_eigenvalues(start + compose(outward, pooled), floor)
+    first = (start, start, jnp.array(True), jnp.array(0))
+    within = lax.while_loop(lambda state: state[2] & (state[3] < FLOOR_ROUNDS), body, first)[1]
     outward, ratio = _relative(within, members * centres)
     return within, compose(outward, jnp.maximum(ratio - 1, 0) / members)
 

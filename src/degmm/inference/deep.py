@@ -156,13 +156,13 @@ def train(
     rounds = 0 if sets.subsets is None else jax.tree.leaves(sets.subsets)[0].shape[0]
 
     def value_of(
-        batch: Batch, log_gamma: Array, tilt: Array, parameters: MixtureParameters, by: Objective
+        batch: Batch, log_gamma: Array, tilt: Array, parameters: MixtureParameters
     ) -> tuple[Array, Array, Array]:
         """Return the objective a member, the log joint densities and the share of each ensemble."""
         share = batch.moments.weights / batch.moments.weights.sum()
         joint = log_prior(parameters.weights, tilt) + smooth_log_density(family, parameters, batch.moments)
         members = (share * batch.moments.counts).sum()
-        return (share * by.of_ensembles(joint, log_gamma)).sum() / members, joint, share
+        return (share * objective.of_ensembles(joint, log_gamma)).sum() / members, joint, share
 
     def loss_of(
         network: Any, step: Array, previous: MixtureParameters, batch: Batch, subset: Batch | None
@@ -175,7 +175,7 @@ def train(
         if count > 1:
             rate = averaging_rate(step - schedule.warmup)
             parameters = averaged(family, previous, parameters, rate)
-        value, joint, share = value_of(batch, log_gamma, tilt, parameters, objective)
+        value, joint, share = value_of(batch, log_gamma, tilt, parameters)
         members = (share * batch.moments.counts).sum()
         trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
         learning = (share * (batch.target * log_gamma).sum(axis=0)).sum() / members
@@ -201,7 +201,7 @@ def train(
         assert state.best is not None
         batch, epoch = sets.validation, state.step // schedule.epoch_steps
         log_gamma, tilt = response(graph, state.network, start.weights, batch.inputs)
-        value = value_of(batch, log_gamma, tilt, state.parameters, objective)[0]
+        value = value_of(batch, log_gamma, tilt, state.parameters)[0]
         better = (value > state.best.value) & (state.step > schedule.warmup)
         found = Best(value, epoch, state.network, state.parameters)
         best = jax.tree.map(partial(jnp.where, better), found, state.best)

@@ -141,7 +141,8 @@ def fit_deep(
 
         def on_stop(state: DeepState, epoch: int) -> None:
             if epoch in stops["progress"]:
-                progress.report(epoch, np.asarray(state.history[max(epoch - 1, 0)]))
+                done = int(state.step) // steps  # fewer, if it has stopped early
+                progress.report(done, np.asarray(state.history[max(done - 1, 0)]))
             if epoch in stops["snapshots"]:
                 snapshots.append(_snapshot(graph, state, start.weights, ensembles, epoch))
             if epoch in saved:
@@ -191,8 +192,9 @@ class Feed:
         size = settings.batch_size
         self._size = None if size is None or size >= whole.n_samples else size
         self.epoch_steps = 1 if self._size is None else -(-whole.n_samples // self._size)
-        target = None if validation is None else evaluate(family, start, validation.moments)[1]
-        self._validation = None if validation is None or target is None else validation.batch(target)
+        self._validation = None
+        if validation is not None:
+            self._validation = validation.batch(evaluate(family, start, validation.moments)[1])
         self._whole = self._sets([np.arange(whole.n_samples)]) if self._size is None else None
 
     def between(self, step: int, stop: int) -> tuple[Sets, int]:
@@ -234,7 +236,7 @@ def _trained(
     """Train to the last of ``stops``, handing the state to ``on_stop`` after those epochs."""
     for epoch in sorted(stops):
         stop = epoch * feed.epoch_steps
-        if stop < state.step or (stop == state.step and stop):
+        if int(state.step) >= max(stop, 1):
             continue  # done before the training was taken up again
         while int(state.step) < stop and not state.stopped:
             sets, until = feed.between(int(state.step), stop)

@@ -64,16 +64,16 @@ def run_em(
     eps = jnp.finfo(blocks.mean.dtype).eps
 
     def init(parameters: MixtureParameters) -> EMState:
-        # What the first pass computes is a placeholder here, which saves a second compilation of it.
+        # The first pass sets all but the parameters; to compute it here would compile it twice.
         factors = jax.eval_shape(family.factor, parameters)
         statistics = jax.eval_shape(partial(full_pass, family), factors, blocks)[1]
-        blank = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), (factors, statistics))
+        unset = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), (factors, statistics))
         dtype = blocks.mean.dtype
         return EMState(
             iteration=jnp.array(-1),
-            factors=blank[0]._replace(parameters=parameters),
+            factors=unset[0]._replace(parameters=parameters),
             log_likelihood=jnp.array(-jnp.inf, dtype),
-            statistics=blank[1],
+            statistics=unset[1],
             history=jnp.full(capacity, jnp.nan, dtype),
             status=jnp.array(RUNNING),
             resting=jnp.array(False),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.compilation import jit
-from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
+from degmm.families.base import Family, Limits, MixtureParameters, Statistics
 from degmm.inference.batches import Ensembles
 from degmm.inference.deep import DeepState, prior_of, respond
 from degmm.inference.mixture import evaluate, into_blocks
@@ -29,22 +29,26 @@ def full_m_step(
 ) -> MixtureParameters:
     """Return the parameters that the network's responsibilities of all ensembles determine."""
     total: Any = None
-    factors = family.factor(state.parameters)
+    parameters = state.parameters
     for block in ensembles.blocks():
         gamma = respond(graph, state.network, reference, block.inputs())
-        found = _statistics(family, factors, padded(block.moments, bucket(block.n_samples)), gamma)
+        found = _statistics(family, parameters, padded(block.moments, bucket(block.n_samples)), gamma)
         total = found if total is None else jax.tree.map(jnp.add, total, found)
-    return jax.tree.map(np.asarray, _m_step(family, total, factors, limits))
+    return jax.tree.map(np.asarray, _m_step(family, total, parameters, limits))
 
 
 @partial(jit, static_argnums=0)
-def _statistics(family: Family, factors: Factors, moments: Moments, gamma: Float[Array, "K n"]) -> Statistics:
-    return family.statistics(factors, moments, gamma)
+def _statistics(
+    family: Family, parameters: MixtureParameters, moments: Moments, gamma: Float[Array, "K n"]
+) -> Statistics:
+    return family.statistics(family.factor(parameters), moments, gamma)
 
 
 @partial(jit, static_argnums=0)
-def _m_step(family: Family, statistics: Statistics, factors: Factors, limits: Limits) -> MixtureParameters:
-    return family.m_step(statistics, factors, limits)
+def _m_step(
+    family: Family, statistics: Statistics, parameters: MixtureParameters, limits: Limits
+) -> MixtureParameters:
+    return family.m_step(statistics, family.factor(parameters), limits)
 
 
 def polished(
@@ -68,10 +72,8 @@ def polished(
     value = _likelihood(family, trained, moments, prior)
     for _ in range(steps):
         gamma = evaluate(family, trained, moments, prior)[1]
-        factors = family.factor(trained)
-        found = _m_step(
-            family, _statistics(family, factors, moments, gamma), factors, settings.limits(moments)
-        )
+        statistics = _statistics(family, trained, moments, gamma)
+        found = _m_step(family, statistics, trained, settings.limits(moments))
         found = MixtureParameters(*map(np.asarray, found))._replace(weights=trained.weights)
         better = _likelihood(family, found, moments, prior)
         if not better > value:

@@ -1,33 +1,24 @@
 """Deep sets: a network reads each member by itself, and what it finds is averaged over them."""
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.nets.base import DenseStack, EncoderInputs, EncoderSizes
-from degmm.nets.moments import MomentsEncoder
+from degmm.nets.pooled import PooledEncoder
 
 
-class DeepSetsEncoder(MomentsEncoder):
+class DeepSetsEncoder(PooledEncoder):
     """Learned features of the members, averaged over them, beside the moments (Zaheer et al. 2017).
 
     Any function of a set can be written so. The log density of independent members of any
     distribution, a sum over the members, is M times such an average.
     """
 
-    needs_members: ClassVar[bool] = True
-
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
         super().__init__(sizes, rngs=rngs)
         self.member = DenseStack((sizes.n_features, *sizes.hidden, self.pooled_width(sizes)), rngs=rngs)
-
-    @staticmethod
-    def pooled_width(sizes: EncoderSizes) -> int:
-        """Return the width of the last hidden layer."""
-        return sizes.hidden[-1]
 
     def pooled(self, inputs: EncoderInputs) -> Float[Array, "n G"]:
         """Return the mean of the members' features."""

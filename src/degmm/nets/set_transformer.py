@@ -1,14 +1,12 @@
 """Set transformer: members attend to each other by way of a few inducing points."""
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Bool, Float
 
 from degmm.arrays import Array
 from degmm.nets.base import DenseStack, EncoderInputs, EncoderSizes
-from degmm.nets.moments import MomentsEncoder
+from degmm.nets.pooled import PooledEncoder
 
 INDUCING_POINTS = 4
 HEADS = 4
@@ -35,13 +33,11 @@ class AttentionBlock(nnx.Module):
         return self.second_norm(x + nnx.relu(self.dense(x)))
 
 
-class SetTransformerEncoder(MomentsEncoder):
+class SetTransformerEncoder(PooledEncoder):
     """Induced self-attention of the members, pooled by attention, beside the moments (Lee et al. 2019).
 
     Attention to the inducing points costs M × their number, not M². Absent members are masked.
     """
-
-    needs_members: ClassVar[bool] = True
 
     def __init__(self, sizes: EncoderSizes, *, rngs: nnx.Rngs) -> None:
         super().__init__(sizes, rngs=rngs)
@@ -52,11 +48,6 @@ class SetTransformerEncoder(MomentsEncoder):
         self.seed = nnx.Param(initial(rngs.params(), (1, width)))
         self.gather, self.spread, self.pool = (AttentionBlock(width, rngs=rngs) for _ in range(3))
         self.leave = DenseStack((width, width), rngs=rngs)
-
-    @staticmethod
-    def pooled_width(sizes: EncoderSizes) -> int:
-        """Return the width of the last hidden layer."""
-        return sizes.hidden[-1]
 
     def pooled(self, inputs: EncoderInputs) -> Float[Array, "n G"]:
         """Return what one learned query finds in the members, once they have attended to each other."""
