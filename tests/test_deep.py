@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import oracles
 import pytest
@@ -7,7 +8,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from degmm import DEGMM, DGMM, EGMM
 from degmm.datasets import make_exchangeable_mixture
-from degmm.inference import deep
 from degmm.inference.solution import Result
 from degmm.metrics import accuracy
 
@@ -122,13 +122,32 @@ def test_same_seed_same_result(mixture):
     np.testing.assert_array_equal(one.predict_proba(mixture[0]), other.predict_proba(mixture[0]))
 
 
-def test_no_recompilation_for_other_data_and_lengths(mixture):
-    X = mixture[0]
-    DEGMM(3, **SHORT).fit(X)
-    before = deep.train.compiled._cache_size()
-    DEGMM(3, max_epochs=80, learning_rate=3e-3, warmup=0.2, random_state=1, snapshots=5).fit(X[::-1] + 2)
-    DEGMM(3, **SHORT).fit(X[:, :7])
-    assert deep.train.compiled._cache_size() == before
+@pytest.fixture
+def compilations():
+    """The compilations since the fixture was asked for."""
+    found = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(details)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.filterwarnings("ignore:.*nats an ensemble")
+@pytest.mark.parametrize("batch_size", [None, 100])
+def test_a_fit_compiles_each_of_its_steps_once(batch_size, compilations):
+    X = make_exchangeable_mixture(n=290, M=7, D=3, K=5, seed=0)[0]
+    settings = {"n_init": 4, "hidden": (9,), "batch_size": batch_size}
+    DEGMM(5, max_epochs=5, random_state=0, **settings).fit(X)
+    first = len(compilations)
+    assert 0 < first <= 12
+    other = {"max_epochs": 80, "learning_rate": 3e-3, "warmup": 0.2, "random_state": 1, "snapshots": 5}
+    DEGMM(5, **other, **settings).fit(X[::-1, :6] * 3 + 2)
+    allowed = 1  # moments of other numbers of members
+    assert len(compilations) - first <= allowed
 
 
 def test_snapshots_and_progress(mixture, capsys):

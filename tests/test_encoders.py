@@ -199,6 +199,28 @@ def test_networks_that_saw_fewer_members_serve_fewer():
         assert accuracy(labels, model.predict(Y)) > bayes - 0.005
 
 
+def test_networks_that_saw_fewer_members_keep_their_clusters():
+    """Two clusters that overlap in few members do not become one."""
+    X = make_exchangeable_mixture(1000, 10, 2, 8, seed=2)[0]
+    em = EGMM(8, random_state=0).fit(X)
+    model = DEGMM(8, member_subsets=4, polish=0, random_state=0).fit(X)
+    assert model.kl_ < 0.01
+    assert model.weights_.min() > 0.5 * em.weights_.min()
+    Y = make_exchangeable_mixture(2000, 5, 2, 8, seed=2)[0]
+    assert accuracy(em.predict(Y), model.predict(Y)) > 0.97
+
+
+def test_the_best_of_networks_side_by_side_is_kept(mixture):
+    X = mixture[0]
+    settings = {"max_epochs": 30, "n_init": 4, "polish": 0, "random_state": 0}
+    one = DEGMM(3, **settings).fit(X)
+    best = DEGMM(3, n_networks=4, snapshots=3, **settings).fit(X)
+    assert best.history_["loss"][-1] < one.history_["loss"][-1]
+    np.testing.assert_array_equal(best.snapshots_[-1].labels, best.labels_)
+    again = DEGMM(3, n_networks=4, validation_fraction=0.2, batch_size=64, **settings)
+    assert len(again.fit(X).history_["validation"]) == again.n_iter_
+
+
 TRAINING = """
 import sys, numpy as np
 from degmm import DEGMM

@@ -24,10 +24,11 @@ from degmm.estimators.checks import (
 from degmm.estimators.derived import Mixture
 from degmm.inference.batches import Ensembles
 from degmm.inference.checkpoints import Checkpoints
-from degmm.inference.deep import prior_of, respond
 from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
+from degmm.inference.finish import responsibilities
 from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
+from degmm.inference.responses import prior_of
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
 from degmm.moments import Scaling, moments_of
 from degmm.nets import find_encoder
@@ -82,6 +83,8 @@ class DEGMM(Mixture):
         8192 ensembles.
     init_params : {"k-means++", "random"}
         How the starts are seeded.
+    n_networks : int
+        Networks that are trained side by side, from different initial weights; the best is kept.
     member_subsets : int
         In how many random subsets of its members the network also sees each ensemble, so that it
         learns to assign ensembles of fewer; 0 for none.
@@ -157,6 +160,7 @@ class DEGMM(Mixture):
         warmup: float = 0.1,
         n_init: int = 64,
         init_params: str = "k-means++",
+        n_networks: int = 1,
         member_subsets: int = 0,
         validation_fraction: float = 0.0,
         patience: int = 100,
@@ -184,6 +188,7 @@ class DEGMM(Mixture):
         self.warmup = warmup
         self.n_init = n_init
         self.init_params = init_params
+        self.n_networks = n_networks
         self.member_subsets = member_subsets
         self.validation_fraction = validation_fraction
         self.patience = patience
@@ -319,13 +324,10 @@ class DEGMM(Mixture):
         return self._respond(Ensembles(moments, self._scaling, seen, None, given))
 
     def _respond(self, ensembles: Ensembles) -> Float[np.ndarray, "n K"]:
-        parts = []
         with precision_of(self._precision):
             graph = nets.structure(self._make, self._sizes)
-            for block in ensembles.blocks():
-                gamma = respond(graph, self._network, self._reference, block.inputs())
-                parts.append(np.asarray(gamma)[self._order, : block.n_samples])
-        return np.ascontiguousarray(np.concatenate(parts, axis=1).T)
+            gamma = responsibilities(graph, self._network, self._reference, ensembles)
+        return np.ascontiguousarray(gamma[self._order].T)
 
     def _log_prior(self, context: Any, n: int) -> Float[np.ndarray, "K n"] | None:
         given = self._checked_context(context, n)
@@ -380,6 +382,7 @@ class DEGMM(Mixture):
             clip_norm=check_number("clip_norm", self.clip_norm, 0, open_below=True),
             member_subsets=check_integer("member_subsets", getattr(self, "member_subsets", 0), 0),
             patience=check_integer("patience", self.patience, 1),
+            n_networks=check_integer("n_networks", self.n_networks, 1),
             polish=self.polish,
             snapshots=check_integer("snapshots", self.snapshots, 0),
             progress=bool(self.progress),

@@ -41,6 +41,13 @@ class Ensembles:
         """Number of ensembles n."""
         return self.moments.n_samples
 
+    @property
+    def width(self) -> int:
+        """Numbers that are read of an ensemble, about."""
+        if self.members is None:
+            return self.moments.n_features**2
+        return int(np.prod(self.members.shape[1:]))
+
     def take(self, index: Int[np.ndarray, "b"]) -> "Ensembles":
         """Return the ensembles that ``index`` selects."""
         some = [None if part is None else part[index] for part in (self.members, self.chosen, self.context)]
@@ -79,8 +86,7 @@ class Ensembles:
 
     def blocks(self) -> Iterator["Ensembles"]:
         """Go through all ensembles, so many at a time that what is computed of them fits."""
-        width = self.moments.n_features if self.members is None else int(np.prod(self.members.shape[1:]))
-        size = max(READ_VALUES // (64 * width), 1024)
+        size = max(READ_VALUES // (64 * self.width), 1024)
         if self.n_samples <= size:
             yield self
             return

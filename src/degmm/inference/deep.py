@@ -11,15 +11,14 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jaxtyping import Bool, Float, Int
 
-from degmm import nets
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.derivative import smooth_log_density
 from degmm.inference.batches import Batch
 from degmm.inference.objectives import Objective
+from degmm.inference.responses import log_prior, response
 from degmm.inference.stepwise import averaged, averaging_rate
-from degmm.nets import EncoderInputs
 
 ADAM = optax.scale_by_adam()
 RECORD = ("loss", "log_likelihood", "kl", "validation")
@@ -46,22 +45,22 @@ class Schedule(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The network that was best on the validation set."""
+    """A network where it was best on the validation set."""
 
-    value: Float[Array, ""]
-    epoch: Int[Array, ""]
+    value: Float[Array, "R"]
+    epoch: Int[Array, "R"]
     network: Any
     parameters: MixtureParameters
 
 
 class DeepState(NamedTuple):
-    """State of a training."""
+    """State of a training of R networks side by side; R is the first axis of what they own."""
 
     step: Int[Array, ""]
     network: Any
     optimiser: Any
     parameters: MixtureParameters
-    history: Float[Array, "capacity 4"]
+    history: Float[Array, "capacity R 4"]
     """The columns of ``RECORD`` by epoch, each the mean over its steps"""
     best: Best | None
     """None where there is no validation set"""
@@ -79,60 +78,25 @@ class Sets(NamedTuple):
 
 
 def initial_state(
-    network: Any, parameters: MixtureParameters, max_epochs: int, *, validated: bool
+    networks: Any, parameters: MixtureParameters, max_epochs: int, *, validated: bool
 ) -> DeepState:
-    """Return the state before the first step."""
+    """Return the state before the first step; the networks' parameters are stacked."""
+    # NumPy throughout: what JAX makes one by one, it compiles one by one.
     dtype = parameters.means.dtype
+    R = jax.tree.leaves(networks)[0].shape[0]
     capacity = 2 ** int(np.ceil(np.log2(max(max_epochs, 1024))))
-    parameters = MixtureParameters(*map(jnp.asarray, parameters))
-    # copies, since the compiled training takes each buffer of the state for its own
-    best = jax.tree.map(jnp.copy, Best(jnp.array(-jnp.inf, dtype), jnp.array(0), network, parameters))
+    parameters = MixtureParameters(*(np.stack([part] * R) for part in parameters))
+    optimiser = jax.eval_shape(jax.vmap(ADAM.init), networks)
+    best = Best(np.full(R, -np.inf, dtype), np.zeros(R, int), networks, parameters)
     return DeepState(
-        step=jnp.array(0),
-        network=network,
-        optimiser=ADAM.init(network),
+        step=np.array(0),
+        network=networks,
+        optimiser=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), optimiser),
         parameters=parameters,
-        history=jnp.zeros((capacity, len(RECORD)), dtype),
+        history=np.zeros((capacity, R, len(RECORD)), dtype),
         best=best if validated else None,
-        stopped=jnp.array(False),
+        stopped=np.array(False),
     )
-
-
-class Response(NamedTuple):
-    """What a network makes of ensembles."""
-
-    log_gamma: Float[Array, "K n"]
-    """log γ_ik"""
-    tilt: Float[Array, "K n"]
-    """log π_k(u_i) − log π_k, up to a constant of the ensemble"""
-
-
-def response(graph: Any, network: Any, weights: Float[Array, "K"], inputs: EncoderInputs) -> Response:
-    """Return γ = softmax(log π(u) + scores) and the tilt of the prior by the context."""
-    scores = nets.apply(graph, network, inputs)
-    logits = scores.clusters + scores.prior + jnp.log(weights)
-    return Response(jax.nn.log_softmax(logits, axis=1).T, scores.prior.T)
-
-
-def log_prior(weights: Float[Array, "K"], tilt: Float[Array, "K n"]) -> Float[Array, "K n"]:
-    """Return log π_k(u_i)."""
-    return jax.nn.log_softmax(jnp.log(weights)[:, None] + tilt, axis=0)
-
-
-@partial(jit, static_argnums=0)
-def respond(
-    graph: Any, network: Any, weights: Float[Array, "K"], inputs: EncoderInputs
-) -> Float[Array, "K n"]:
-    """Return the network's responsibilities γ."""
-    return jnp.exp(response(graph, network, weights, inputs).log_gamma)
-
-
-@partial(jit, static_argnums=0)
-def prior_of(
-    graph: Any, network: Any, weights: Float[Array, "K"], context: Float[Array, "n C"]
-) -> Float[Array, "K n"]:
-    """Return log π_k(u_i), which the context alone determines."""
-    return log_prior(weights, nets.prior(graph, network, context).T)
 
 
 @partial(jit, static_argnums=(0, 1, 2), donate_argnums=3)
@@ -180,12 +144,12 @@ def train(
         trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
         learning = (share * (batch.target * log_gamma).sum(axis=0)).sum() / members
         if subset is not None:
-            # Fewer members say less: a bound on their likelihood would let small clusters die. The
-            # network learns the posterior of fewer members, and the parameters stay those of all.
+            # Fewer members say less: a bound on their likelihood would let small clusters die, and so
+            # would learning what the parameters of this step make of them, since those follow γ. The
+            # network learns the posterior of fewer members under the clusters that it started from.
             fewer = response(graph, network, start.weights, subset.inputs)
-            fixed = lax.stop_gradient(parameters)
-            known = log_prior(fixed.weights, lax.stop_gradient(fewer.tilt))
-            posterior = jax.nn.softmax(known + smooth_log_density(family, fixed, subset.moments), axis=0)
+            known = log_prior(start.weights, lax.stop_gradient(fewer.tilt))
+            posterior = jax.nn.softmax(known + smooth_log_density(family, start, subset.moments), axis=0)
             value = value + (share * (posterior * fewer.log_gamma).sum(axis=0)).sum() / members
             learning = learning + (share * (subset.target * fewer.log_gamma).sum(axis=0)).sum() / members
         loss = jnp.where(step < schedule.warmup, -learning, schedule.penalty * trace - value)
@@ -200,14 +164,18 @@ def train(
         assert sets.validation is not None
         assert state.best is not None
         batch, epoch = sets.validation, state.step // schedule.epoch_steps
-        log_gamma, tilt = response(graph, state.network, start.weights, batch.inputs)
-        value = value_of(batch, log_gamma, tilt, state.parameters)[0]
-        better = (value > state.best.value) & (state.step > schedule.warmup)
-        found = Best(value, epoch, state.network, state.parameters)
-        best = jax.tree.map(partial(jnp.where, better), found, state.best)
+
+        def look(network: Any, parameters: MixtureParameters, best: Best) -> tuple[Best, Array]:
+            log_gamma, tilt = response(graph, network, start.weights, batch.inputs)
+            value = value_of(batch, log_gamma, tilt, parameters)[0]
+            better = (value > best.value) & (state.step > schedule.warmup)
+            found = Best(value, epoch, network, parameters)
+            return jax.tree.map(partial(jnp.where, better), found, best), value
+
+        best, values = jax.vmap(look)(state.network, state.parameters, state.best)
         waited = epoch - jnp.maximum(best.epoch, schedule.warmup // schedule.epoch_steps)
-        history = state.history.at[epoch - 1, 3].set(value)
-        return state._replace(history=history, best=best, stopped=waited >= schedule.patience)
+        history = state.history.at[epoch - 1, :, 3].set(values)
+        return state._replace(history=history, best=best, stopped=(waited >= schedule.patience).all())
 
     def one_step(state: DeepState) -> DeepState:
         step = state.step
@@ -217,25 +185,23 @@ def train(
         subset = None
         if sets.subsets is not None:
             subset = jax.tree.map(lambda part: part[(step // count) % rounds, place], sets.subsets)
-        fixed = jax.tree.map(partial(jnp.where, step < schedule.warmup), start, state.parameters)
-        slope, (parameters, record) = jax.grad(loss_of, has_aux=True)(
-            state.network, step, fixed, batch, subset
-        )
-        norm = optax.tree.norm(slope)
-        slope = optax.tree.scale(jnp.minimum(1, schedule.clip / jnp.maximum(norm, schedule.clip)), slope)
-        direction, optimiser = ADAM.update(slope, state.optimiser)
-        rate = schedule.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / schedule.n_steps))
-        # Adam knows only the gradients of the last objective when a new one takes over: its first
-        # steps are short ones.
-        since = (step - schedule.warmup + 1) / jnp.maximum(schedule.warmup, 1)
-        rate = rate * jnp.where(since > 0, jnp.minimum(since, 1), 1)
-        network = optax.apply_updates(state.network, optax.tree.scale(-rate, direction))
-        # A step that is not finite is not taken; the history shows it.
-        finite = jnp.isfinite(norm) & jnp.isfinite(record[:3]).all()
-        network, optimiser, parameters = jax.tree.map(
-            partial(jnp.where, finite),
-            (network, optimiser, parameters),
-            (state.network, state.optimiser, state.parameters),
+
+        def move(network: Any, optimiser: Any, parameters: MixtureParameters) -> Any:
+            before = jax.tree.map(partial(jnp.where, step < schedule.warmup), start, parameters)
+            slope, (after, record) = jax.grad(loss_of, has_aux=True)(network, step, before, batch, subset)
+            norm = optax.tree.norm(slope)
+            shortened = jnp.minimum(1, schedule.clip / jnp.maximum(norm, schedule.clip))
+            direction, moments = ADAM.update(optax.tree.scale(shortened, slope), optimiser)
+            moved = optax.apply_updates(network, optax.tree.scale(-rate_at(schedule, step), direction))
+            # A step that is not finite is not taken; the history shows it.
+            finite = jnp.isfinite(norm) & jnp.isfinite(record[:3]).all()
+            taken = jax.tree.map(
+                partial(jnp.where, finite), (moved, moments, after), (network, optimiser, parameters)
+            )
+            return *taken, record
+
+        network, optimiser, parameters, record = jax.vmap(move)(
+            state.network, state.optimiser, state.parameters
         )
         epoch = step // schedule.epoch_steps
         history = state.history.at[epoch].add(record / schedule.epoch_steps)
@@ -245,3 +211,14 @@ def train(
         return lax.cond((step + 1) % schedule.epoch_steps == 0, validated, lambda same: same, state)
 
     return lax.while_loop(lambda s: (s.step < stop) & ~s.stopped, one_step, state)
+
+
+def rate_at(schedule: Schedule, step: Int[Array, ""]) -> Float[Array, ""]:
+    """Return the learning rate of a step.
+
+    When the warm-up ends, Adam knows only the gradients of its objective: the first steps on the new
+    one are short ones.
+    """
+    since = (step - schedule.warmup + 1) / jnp.maximum(schedule.warmup, 1)
+    rising = jnp.where(since > 0, jnp.minimum(since, 1), 1)
+    return schedule.learning_rate * 0.5 * (1 + jnp.cos(jnp.pi * step / schedule.n_steps)) * rising

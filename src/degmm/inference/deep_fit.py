@@ -4,29 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from degmm import nets
-from degmm.families.base import Family, MixtureParameters
+from degmm.families.base import Family
 from degmm.families.covariance import at_floor
-from degmm.inference.batches import Ensembles, random_subset, stacked
+from degmm.inference.batches import Ensembles, random_subset
 from degmm.inference.checkpoints import Checkpoints
-from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, respond, train
-from degmm.inference.finish import full_m_step, polished
-from degmm.inference.mixture import evaluate
+from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, train
+from degmm.inference.feed import Feed
+from degmm.inference.finish import Trained, full_m_step, network_of, polished, responsibilities
 from degmm.inference.objectives import Objective
 from degmm.inference.progress import TrainingProgress
 from degmm.inference.search import EMSettings, search_on_sample
 from degmm.inference.solution import Result, Solution, reorder
 from degmm.nets import EncoderSizes, MakeEncoder
 
+SCALE_SAMPLE = 8192
+"""Ensembles from which the scales of what encoders read are taken, at most."""
 PROGRESS_REPORTS = 20
 """Number of progress reports over a training."""
-CHUNK_BATCHES = 64
-"""Batches that are handed to the compiled training at a time."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,8 @@ class DeepSettings:
     member_subsets: int
     """Random subsets of each ensemble's members that the network also sees; 0 for none"""
     patience: int
+    n_networks: int
+    """Networks that are trained side by side, from different initial weights"""
     polish: int
     snapshots: int
     progress: bool
@@ -109,121 +109,98 @@ def fit_deep(
     """
     start = search_on_sample(family, ensembles.moments, settings.start, rng)[0].parameters
     graph = nets.structure(settings.encoder, sizes)
-    inputs = ensembles.inputs()
-    weights = np.pad(ensembles.moments.weights, [(0, inputs.mean.shape[0] - ensembles.n_samples)])
-    network = nets.initial_parameters(settings.encoder, sizes, int(rng.integers(2**31 - 1)), inputs, weights)
+    networks = _initial_networks(ensembles, sizes, settings, rng)
     views = [ensembles]
     views += [random_subset(ensembles, members, rng) for _ in range(settings.member_subsets)]
-    feed = Feed(family, views, validation, start, settings, int(rng.integers(2**31 - 1)))
-    dtype, steps = ensembles.moments.mean.dtype, feed.epoch_steps
-    schedule = Schedule(
-        jnp.asarray(settings.learning_rate, dtype),
-        jnp.asarray(settings.max_epochs * steps),
-        jnp.asarray(steps),
-        jnp.asarray(round(settings.warmup * settings.max_epochs) * steps),
-        jnp.asarray(settings.penalty, dtype),
-        jnp.asarray(settings.clip_norm, dtype),
-        jnp.asarray(settings.patience),
-    )
+    seed = int(rng.integers(2**31 - 1))
+    feed = Feed(family, views, validation, start, settings.batch_size, seed)
+    steps = feed.epoch_steps
+    schedule = _schedule(settings, steps, ensembles.moments.mean.dtype)
     limits = settings.start.limits(ensembles.moments)
 
     def advance(state: DeepState, sets: Sets, stop: int) -> DeepState:
         return train(
-            graph, family, settings.objective, state, start, sets, limits, schedule, jnp.asarray(stop)
+            graph, family, settings.objective, state, start, sets, limits, schedule, np.asarray(stop)
         )
 
-    snapshots: list[Snapshot] = []
-    state = initial_state(network, start, settings.max_epochs, validated=validation is not None)
+    snapshots: list[list[Snapshot]] = []
+    state = initial_state(networks, start, settings.max_epochs, validated=validation is not None)
     state = checkpoints.latest(state)
     stops = _stops(settings)
     saved = checkpoints.epochs(settings.max_epochs)
-    with TrainingProgress(settings.progress, settings.max_epochs) as progress:
+    offset = ensembles.scaling.log_jacobian
+    with TrainingProgress(settings.progress, settings.max_epochs, offset) as progress:
 
         def on_stop(state: DeepState, epoch: int) -> None:
             if epoch in stops["progress"]:
                 done = int(state.step) // steps  # fewer, if it has stopped early
-                progress.report(done, np.asarray(state.history[max(done - 1, 0)]))
+                record = np.asarray(state.history)[max(done - 1, 0)]
+                progress.report(done, record[record[:, 0].argmin()])
             if epoch in stops["snapshots"]:
-                snapshots.append(_snapshot(graph, state, start.weights, ensembles, epoch))
+                every = range(settings.n_networks)
+                snapshots.append(
+                    [_snapshot(graph, network_of(state, r), start.weights, ensembles, epoch) for r in every]
+                )
             if epoch in saved:
                 checkpoints.save(epoch, state)
 
         state = _trained(feed, advance, state, stops["progress"] | stops["snapshots"] | saved, on_stop)
 
     n_epochs = int(state.step) // steps
-    history = np.asarray(state.history[:n_epochs], np.float64)
-    if state.best is not None and np.isfinite(state.best.value):
-        state = state._replace(network=state.best.network, parameters=state.best.parameters)
+    chosen = _best_network(state, n_epochs)
+    history = np.asarray(state.history, np.float64)[:n_epochs, chosen]
+    trained = network_of(state, chosen)
     if steps > 1:
-        parameters = full_m_step(graph, family, state, start.weights, ensembles, limits)
-        state = state._replace(parameters=parameters)
-    solution = polished(graph, family, state, ensembles, settings.start, settings.polish)
+        parameters = full_m_step(graph, family, trained, start.weights, ensembles, limits)
+        trained = trained._replace(parameters=parameters)
+    solution = polished(graph, family, trained, ensembles, settings.start, settings.polish)
     solution = solution._replace(
         history=history[:, 1], n_iter=n_epochs, **_ending(history, solution, settings, n_epochs)
     )
     order = np.argsort(-np.asarray(solution.parameters.weights), kind="stable")
     return DeepFit(
-        network=jax.tree.map(np.asarray, state.network),
+        network=trained.network,
         reference=np.asarray(start.weights),
-        prior=np.asarray(state.parameters.weights),
+        prior=trained.parameters.weights,
         order=order,
         solution=solution._replace(parameters=reorder(solution.parameters, order)),
         history=history,
         warmup=round(settings.warmup * settings.max_epochs),
-        snapshots=[_reordered(snapshot, order) for snapshot in snapshots],
+        snapshots=[_reordered(snapshot[chosen], order) for snapshot in snapshots],
     )
 
 
-class Feed:
-    """Hands the ensembles to the training: all as one batch, or batches in a new order each epoch."""
+def _initial_networks(
+    ensembles: Ensembles, sizes: EncoderSizes, settings: DeepSettings, rng: np.random.Generator
+) -> Any:
+    """Return the initial networks, with scales from a sample of the ensembles."""
+    n = ensembles.n_samples
+    seed = int(rng.integers(2**31 - 1))
+    some = ensembles if n <= SCALE_SAMPLE else ensembles.take(np.sort(rng.choice(n, SCALE_SAMPLE, False)))
+    inputs = some.inputs()
+    weights = np.pad(some.moments.weights, [(0, inputs.mean.shape[0] - some.n_samples)])
+    return nets.initial_parameters(settings.encoder, sizes, seed, settings.n_networks, inputs, weights)
 
-    def __init__(
-        self,
-        family: Family,
-        views: list[Ensembles],
-        validation: Ensembles | None,
-        start: MixtureParameters,
-        settings: DeepSettings,
-        seed: int,
-    ) -> None:
-        whole = views[0]
-        self._views, self._seed = views, seed
-        self._targets = [evaluate(family, start, view.moments)[1] for view in views]
-        size = settings.batch_size
-        self._size = None if size is None or size >= whole.n_samples else size
-        self.epoch_steps = 1 if self._size is None else -(-whole.n_samples // self._size)
-        self._validation = None
-        if validation is not None:
-            self._validation = validation.batch(evaluate(family, start, validation.moments)[1])
-        self._whole = self._sets([np.arange(whole.n_samples)]) if self._size is None else None
 
-    def between(self, step: int, stop: int) -> tuple[Sets, int]:
-        """Return batches from a step on, and the step up to which they last, ``stop`` at most."""
-        if self._whole is not None:
-            return self._whole, stop
-        epoch, first = divmod(step, self.epoch_steps)
-        n, size = self._views[0].n_samples, self._size
-        assert size is not None
-        order = np.random.default_rng((self._seed, epoch)).permutation(n)
-        order = np.resize(order, self.epoch_steps * size).reshape(self.epoch_steps, size)
-        # The training takes batch ``step % length`` of a chunk: chunks are aligned to that.
-        length = min(CHUNK_BATCHES, self.epoch_steps)
-        chunk = first // length
-        index = order[chunk * length : (chunk + 1) * length]
-        index = np.resize(index, (length, size))
-        places = (np.arange(length) - (epoch * self.epoch_steps + chunk * length)) % length
-        last = min((chunk + 1) * length, self.epoch_steps) + epoch * self.epoch_steps
-        return self._sets(list(index[places])), min(last, stop)
+def _schedule(settings: DeepSettings, epoch_steps: int, dtype: Any) -> Schedule:
+    return Schedule(
+        np.asarray(settings.learning_rate, dtype),
+        np.asarray(settings.max_epochs * epoch_steps),
+        np.asarray(epoch_steps),
+        np.asarray(round(settings.warmup * settings.max_epochs) * epoch_steps),
+        np.asarray(settings.penalty, dtype),
+        np.asarray(settings.clip_norm, dtype),
+        np.asarray(settings.patience),
+    )
 
-    def _sets(self, indices: list[Int[np.ndarray, "b"]]) -> Sets:
-        size = self._size
 
-        def batches(view: Ensembles, target: np.ndarray) -> Any:
-            return stacked([view.take(i).batch(target[:, i], size) for i in indices])
-
-        made = [batches(*pair) for pair in zip(self._views, self._targets, strict=True)]
-        subsets = stacked(made[1:]) if len(made) > 1 else None
-        return Sets(made[0], subsets, self._validation)
+def _best_network(state: DeepState, n_epochs: int) -> int:
+    """Return the network of the best objective: on the validation set, or else in the last epoch."""
+    last = -np.asarray(state.history, np.float64)[max(n_epochs - 1, 0), :, 0]
+    value = last if state.best is None else np.asarray(state.best.value, np.float64)
+    if not np.isfinite(value).any():
+        value = last
+    return int(np.where(np.isfinite(value), value, -np.inf).argmax())
 
 
 def _trained(
@@ -258,16 +235,16 @@ def _stops(settings: DeepSettings) -> dict[str, set[int]]:
 
 
 def _snapshot(
-    graph: Any, state: DeepState, reference: np.ndarray, ensembles: Ensembles, epoch: int
+    graph: Any, trained: Trained, reference: np.ndarray, ensembles: Ensembles, epoch: int
 ) -> Snapshot:
-    parameters = MixtureParameters(*map(np.asarray, state.parameters))
-    gamma = respond(graph, state.network, reference, ensembles.inputs())
+    parameters = trained.parameters
+    gamma = responsibilities(graph, trained.network, reference, ensembles)
     return Snapshot(
         epoch,
         parameters.weights,
         parameters.means.astype(np.float64),
         (parameters.within + parameters.between).astype(np.float64),
-        np.asarray(gamma)[:, : ensembles.n_samples].argmax(axis=0),
+        gamma.argmax(axis=0),
     )
 
 

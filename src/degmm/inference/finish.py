@@ -1,7 +1,7 @@
 """The end of a deep fit: one exact M-step on all ensembles, and exact EM steps that polish it."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,26 +12,53 @@ from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters, Statistics
 from degmm.inference.batches import Ensembles
-from degmm.inference.deep import DeepState, prior_of, respond
+from degmm.inference.deep import DeepState
 from degmm.inference.mixture import evaluate, into_blocks
+from degmm.inference.responses import prior_of, respond
 from degmm.inference.search import SIDE_BY_SIDE, EMSettings, best_run
 from degmm.inference.solution import Result, Solution
 from degmm.moments import Moments, bucket, padded
 
 
+class Trained(NamedTuple):
+    """One trained network, and the parameters it was trained with."""
+
+    network: Any
+    parameters: MixtureParameters
+
+
+def network_of(state: DeepState, index: int) -> Trained:
+    """Return one of the networks of a training: where it was best on the validation set, if it ever was."""
+    network, parameters = state.network, state.parameters
+    if state.best is not None and np.isfinite(np.asarray(state.best.value)[index]):
+        network, parameters = state.best.network, state.best.parameters
+    return Trained(*jax.tree.map(lambda leaf: np.asarray(leaf)[index], (network, parameters)))
+
+
+def responsibilities(
+    graph: Any, network: Any, reference: Float[np.ndarray, "K"], ensembles: Ensembles
+) -> Float[np.ndarray, "K n"]:
+    """Return the network's responsibilities of all ensembles, block by block."""
+    parts = [
+        np.asarray(respond(graph, network, reference, block.inputs()))[:, : block.n_samples]
+        for block in ensembles.blocks()
+    ]
+    return np.concatenate(parts, axis=1)
+
+
 def full_m_step(
     graph: Any,
     family: Family,
-    state: DeepState,
+    trained: Trained,
     reference: Float[np.ndarray, "K"],
     ensembles: Ensembles,
     limits: Limits,
 ) -> MixtureParameters:
     """Return the parameters that the network's responsibilities of all ensembles determine."""
     total: Any = None
-    parameters = state.parameters
+    parameters = trained.parameters
     for block in ensembles.blocks():
-        gamma = respond(graph, state.network, reference, block.inputs())
+        gamma = respond(graph, trained.network, reference, block.inputs())
         found = _statistics(family, parameters, padded(block.moments, bucket(block.n_samples)), gamma)
         total = found if total is None else jax.tree.map(jnp.add, total, found)
     return jax.tree.map(np.asarray, _m_step(family, total, parameters, limits))
@@ -52,13 +79,13 @@ def _m_step(
 
 
 def polished(
-    graph: Any, family: Family, state: DeepState, ensembles: Ensembles, settings: EMSettings, steps: int
+    graph: Any, family: Family, found: Trained, ensembles: Ensembles, settings: EMSettings, steps: int
 ) -> Solution:
     """Return the trained parameters after exact EM steps, never worse than before them.
 
     With context the prior of the clusters is the network's, and stays as it is.
     """
-    trained = MixtureParameters(*map(np.asarray, state.parameters))
+    trained = found.parameters
     moments = ensembles.moments
     if ensembles.context is None and steps:
         # On small data, copies of the one start cost less than a compilation for another shape.
@@ -68,17 +95,17 @@ def polished(
         return best_run(family, start, moments, settings, max_iter=steps)
     prior = None
     if ensembles.context is not None:
-        prior = np.asarray(prior_of(graph, state.network, trained.weights, ensembles.context))
+        prior = np.asarray(prior_of(graph, found.network, trained.weights, ensembles.context))
     value = _likelihood(family, trained, moments, prior)
     for _ in range(steps):
         gamma = evaluate(family, trained, moments, prior)[1]
         statistics = _statistics(family, trained, moments, gamma)
-        found = _m_step(family, statistics, trained, settings.limits(moments))
-        found = MixtureParameters(*map(np.asarray, found))._replace(weights=trained.weights)
-        better = _likelihood(family, found, moments, prior)
+        step = _m_step(family, statistics, trained, settings.limits(moments))
+        step = MixtureParameters(*map(np.asarray, step))._replace(weights=trained.weights)
+        better = _likelihood(family, step, moments, prior)
         if not better > value:
             break
-        trained, value = found, better
+        trained, value = step, better
     if prior is not None:  # from here on π_k is the mean over the contexts
         share = np.asarray(moments.weights / moments.weights.sum(), np.float64)
         trained = trained._replace(weights=(np.exp(prior) @ share).astype(trained.weights.dtype))

@@ -9,10 +9,13 @@ import numpy as np
 
 
 class TrainingProgress:
-    """Reports epochs, loss and log-likelihood a member while a network trains; silent if not ``enabled``."""
+    """Reports epochs, loss and log-likelihood a member while a network trains; silent if not ``enabled``.
 
-    def __init__(self, enabled: bool, max_epochs: int) -> None:
-        self._enabled, self._max_epochs = enabled, max_epochs
+    ``offset`` is what standard units add to a log density a member.
+    """
+
+    def __init__(self, enabled: bool, max_epochs: int, offset: float) -> None:
+        self._enabled, self._max_epochs, self._offset = enabled, max_epochs, offset
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -42,7 +45,8 @@ class TrainingProgress:
         """Show where training is; ``record`` holds loss and log-likelihood a member and KL an ensemble."""
         if not self._enabled:
             return
-        text = f"loss {record[0]:.4f}, KL {record[2]:.4f}"
+        likelihood = record[1] - self._offset
+        text = f"loss {record[0]:.4f}, log-likelihood {likelihood:.4f} a member, KL {record[2]:.4f}"
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, description=text)
             return

@@ -64,10 +64,20 @@ def template(make: MakeEncoder, sizes: EncoderSizes) -> nnx.State:
 
 
 def initial_parameters(
-    make: MakeEncoder, sizes: EncoderSizes, seed: int, inputs: EncoderInputs, weights: Float[np.ndarray, "n"]
+    make: MakeEncoder,
+    sizes: EncoderSizes,
+    seed: int,
+    count: int,
+    inputs: EncoderInputs,
+    weights: Float[np.ndarray, "n"],
 ) -> nnx.State:
-    """Return a network's initial parameters, in the precision of ``inputs`` and adapted to their scales."""
-    return _initialise(make, sizes, jax.random.key(seed), inputs, weights)
+    """Return the initial parameters of ``count`` networks, along a first axis.
+
+    They have the precision of ``inputs`` and are adapted to their scales.
+    """
+    seeds = np.random.SeedSequence(seed).generate_state(count)
+    networks = [_initialise(make, sizes, one, inputs, weights) for one in seeds]
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *networks)
 
 
 @cache
@@ -78,9 +88,9 @@ def _abstract(make: MakeEncoder, sizes: EncoderSizes) -> Any:
 # One compilation for the whole network, not one for each kind of its arrays.
 @partial(jit, static_argnums=(0, 1))
 def _initialise(
-    make: MakeEncoder, sizes: EncoderSizes, key: Array, inputs: EncoderInputs, weights: Float[Array, "n"]
+    make: MakeEncoder, sizes: EncoderSizes, seed: Array, inputs: EncoderInputs, weights: Float[Array, "n"]
 ) -> nnx.State:
-    module = Network(make, sizes, rngs=nnx.Rngs(key))
+    module = Network(make, sizes, rngs=nnx.Rngs(jax.random.key(seed)))
     module.adapt(inputs, weights)
     return jax.tree.map(lambda leaf: leaf.astype(inputs.mean.dtype), nnx.state(module))
 
