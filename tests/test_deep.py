@@ -146,8 +146,8 @@ def test_a_fit_compiles_each_of_its_steps_once(batch_size, compilations):
     assert 0 < first <= 12
     other = {"max_epochs": 80, "learning_rate": 3e-3, "warmup": 0.2, "random_state": 1, "snapshots": 5}
     DEGMM(5, **other, **settings).fit(X[::-1, :6] * 3 + 2)
-    allowed = 1  # moments of other numbers of members
-    assert len(compilations) - first <= allowed
+    allowed = 2  # the moments and the first network, which know the largest number of members
+    assert len(compilations) - first <= allowed, compilations[first:]
 
 
 def test_snapshots_and_progress(mixture, capsys):

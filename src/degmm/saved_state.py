@@ -29,11 +29,11 @@ def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_componen
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             raise ValueError(f"{name} is {size!r}, not an integer of at least 1")
-    for name, shape in _shapes(n_components, facts["n_features"]).items():
+    for name, shape in _shapes(n_components, facts.get("latent_dim", facts["n_features"])).items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
     for name, array in arrays.items():
-        if name.startswith(("parameters.", "scaling.", "network.")) or name == "prior":
+        if name.startswith(("parameters.", "scaling.", "network.", "projection.")) or name == "prior":
             if array.dtype not in (np.float32, np.float64):
                 raise ValueError(f"{name} has dtype {array.dtype}")
             if not np.isfinite(array).all():
@@ -72,7 +72,7 @@ def _check_network(facts: dict[str, Any], K: int) -> None:
     sizes = facts.get("sizes")
     if sizes is None:
         return
-    for name, size in (("n_features", facts["n_features"]), ("n_components", K)):
+    for name, size in (("n_features", facts.get("latent_dim", facts["n_features"])), ("n_components", K)):
         if sizes[name] != size:
             raise ValueError(f"the network is of {name} {sizes[name]!r}, expected {size}")
     if sizes["n_members"] not in (None, facts["n_members"]):

@@ -1,6 +1,7 @@
 """What all mixtures share once they are fitted: densities, posteriors, draws, criteria."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from degmm.inference.mixture import evaluate
 from degmm.inference.solution import Result, Solution
 from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised_moments
 from degmm.precision import precision_of
+from degmm.projections import encoded
 
 
 class TrainingData(NamedTuple):
@@ -25,6 +27,10 @@ class TrainingData(NamedTuple):
     X: Any
     """As passed"""
     members: Float[np.ndarray, "n M D"]
+    """Their codes, with a projection"""
+    n_features: int
+    """Number of variables of X"""
+    projection: Any
     moments: Moments
     """Of all ensembles"""
     weighted: Moments
@@ -56,6 +62,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     _precision: Any
     _fitted_family: Family
     """Family of the fit; no centre is shared where all ensembles had one member"""
+    _projection: Any = None
+    """What maps each member to the code that the mixture is of, if anything"""
     feature_names_in_: np.ndarray
 
     def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Int[np.ndarray, "n"]:
@@ -138,15 +146,21 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         weights = parameters.weights / parameters.weights.sum()
         labels = rng.choice(weights.size, size=n_samples, p=weights)
         drawn = self._fitted_family.draw(parameters, labels, n_members, rng)
-        return (drawn * self._scaling.scale + self._scaling.centre).astype(self._precision), labels
+        drawn = drawn * self._scaling.scale + self._scaling.centre
+        if self._projection is not None:
+            drawn = self._projection.decode(drawn.reshape(-1, drawn.shape[2]))
+            drawn = drawn.reshape(n_samples, n_members, -1)
+        return drawn.astype(self._precision), labels
 
     # --- for subclasses -----------------------------------------------------------------------
 
     def _family(self, counts: np.ndarray | None = None) -> Family:
         return make_family(getattr(self, "member_model", "independent"), self.covariance_type, counts)
 
-    def _training_data(self, X: Any, sample_weight: Any) -> TrainingData:
-        """Check what ``fit`` is given and take its moments."""
+    def _training_data(
+        self, X: Any, sample_weight: Any, learn: Callable[[np.ndarray, np.ndarray], Any] | None = None
+    ) -> TrainingData:
+        """Check what ``fit`` is given and take its moments; ``learn`` gives a projection."""
         family = self._family()
         precision = check_dtype(self.dtype)
         X = labelled(X)
@@ -163,11 +177,14 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             )
         unit = weight_unit(weights)
         dtype = members.dtype if precision is None else precision
+        n_features = members.shape[2]
+        projection = None if learn is None else learn(members, weights / unit)
+        members = members if projection is None else encoded(projection, members)
         common = family.covariance.common_scale
         moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
         weighted = moments if used.all() else moments.take(np.flatnonzero(used))
         family = self._family(np.asarray(weighted.counts))
-        return TrainingData(X, members, moments, weighted, scaling, unit, family)
+        return TrainingData(X, members, n_features, projection, moments, weighted, scaling, unit, family)
 
     def _checked(self, X: Any) -> np.ndarray:
         """Return the members behind X, having checked their number against the model."""
@@ -181,7 +198,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         return members
 
     def _validated(self, X: Any) -> np.ndarray:
-        """Return the members behind X, having checked them against the fit."""
+        """Return the members behind X, or their codes, having checked them against the fit."""
         check_is_fitted(self)
         X = labelled(X)
         if hasattr(self, "feature_names_in_"):
@@ -200,7 +217,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
                 f"X has {D} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input"
             )
-        return members
+        return members if self._projection is None else encoded(self._projection, members)
 
     def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
         members = self._validated(X)
@@ -240,7 +257,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
 
     def _keep(self, solution: Solution, data: TrainingData) -> None:
         """Keep a solution, and give its parameters in the units of the data."""
-        self.n_features_in_, self.n_members_ = data.members.shape[2], data.members.shape[1]
+        self.n_features_in_, self.n_members_ = data.n_features, data.members.shape[1]
+        self._projection = data.projection
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         if hasattr(data.X, "columns"):  # a table: scikit-learn's own validation keeps its names

@@ -21,7 +21,9 @@ from degmm.estimators.checks import (
     check_share,
     generator,
 )
+from degmm.estimators.deep_data import context_scaling, members_seen, scaled_context, split_off
 from degmm.estimators.derived import Mixture
+from degmm.estimators.projected import Projected
 from degmm.inference.batches import Ensembles
 from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
@@ -39,7 +41,7 @@ LARGE_KL = 0.1
 """KL(γ ‖ posterior), nats an ensemble, beyond which a user is warned."""
 
 
-class DEGMM(Mixture):
+class DEGMM(Projected, Mixture):
     """Deep exchangeable Gaussian mixture of whole ensembles.
 
     A network reads an ensemble and gives its cluster probabilities γ, in place of EM's E-step; the
@@ -54,6 +56,14 @@ class DEGMM(Mixture):
         Structure of the covariances W_k.
     member_model : {"independent", "shared_centre"}
         How members depend on each other, given the cluster; see :class:`EGMM`.
+    projection : {"linear", "autoencoder"}, optional
+        Learned map of each member to a code of ``latent_dim`` numbers, for members of many variables,
+        such as fields on a grid: principal components, or an autoencoder that starts from them. The
+        mixture is then one of codes: so are ``means_`` and the covariances, densities and criteria
+        (those of two models compare only if they share the projection), and :meth:`decode` gives the
+        members that codes stand for.
+    latent_dim : int, optional
+        Numbers in a code; with a projection only.
     encoder : {"moments", "deep_sets", "set_transformer", "mlp"}, or a flax module's class
         What the network reads: the moments of the members; beside them features of each member,
         averaged over them; or what the members find in each other by attention. These take any
@@ -61,7 +71,7 @@ class DEGMM(Mixture):
         did: their order is seen, and there may be no more of them than in the fit. A class of your
         own is made as ``encoder(sizes, rngs=rngs)``; see :class:`degmm.nets.Encoder`.
     hidden : tuple of int
-        Widths of the hidden layers.
+        Widths of the hidden layers, those of an autoencoder too.
     objective : {"elbo", "likelihood"}
         ``"elbo"`` is largest where the parameters have maximum likelihood *and* γ is their exact
         posterior; ``"likelihood"``, the original's, leaves γ free.
@@ -149,6 +159,8 @@ class DEGMM(Mixture):
         *,
         covariance_type: str = "full",
         member_model: str = "independent",
+        projection: str | None = None,
+        latent_dim: int | None = None,
         encoder: Any = "moments",
         hidden: tuple[int, ...] = (32,),
         objective: str = "elbo",
@@ -177,6 +189,8 @@ class DEGMM(Mixture):
         self.n_components = n_components
         self.covariance_type = covariance_type
         self.member_model = member_model
+        self.projection = projection
+        self.latent_dim = latent_dim
         self.encoder = encoder
         self.hidden = hidden
         self.objective = objective
@@ -225,19 +239,19 @@ class DEGMM(Mixture):
         settings = self._settings()
         rng = generator(self.random_state)
         held_out = check_share("validation_fraction", self.validation_fraction, below=1)
-        data = self._training_data(X, sample_weight)
+        data = self._training_data(X, sample_weight, self._learn_projection(rng))
         n, M, D = data.members.shape
         given = None if context is None else check_context(context, n)
-        context_scaling = None if given is None else _context_scaling(given, data.moments.weights)
+        units = None if given is None else context_scaling(given, data.moments.weights)
         sizes = nets.EncoderSizes(
             D, self.n_components, M, tuple(self.hidden), 0 if given is None else given.shape[1]
         )
         precision = data.moments.mean.dtype
-        scaled = None if context_scaling is None else _scaled(given, context_scaling, precision)
-        seen = _members_seen(data.members, settings.encoder, sizes)
+        scaled = None if units is None else scaled_context(given, units, precision)
+        seen = members_seen(data.members, settings.encoder, sizes)
         whole = Ensembles(data.moments, data.scaling, seen, None, scaled)
         used = np.flatnonzero(data.moments.weights > 0)
-        training, validation = _split(used, held_out, self.n_components, rng)
+        training, validation = split_off(used, held_out, self.n_components, rng)
         with precision_of(precision):
             fitted = fit_deep(
                 data.family,
@@ -249,7 +263,7 @@ class DEGMM(Mixture):
                 rng,
                 self._checkpoints(data, given),
             )
-        self._make, self._sizes, self._context_scaling = settings.encoder, sizes, context_scaling
+        self._make, self._sizes, self._context_scaling = settings.encoder, sizes, units
         self._network, self._order = fitted.network, fitted.order
         self._reference, self._prior = fitted.reference, fitted.prior
         self._keep(fitted.solution, data)
@@ -320,7 +334,7 @@ class DEGMM(Mixture):
             )
         given = self._checked_context(context, n)
         moments = moments_of(members, np.ones(n), self._scaling, self._precision)
-        seen = _members_seen(members, self._make, self._sizes)
+        seen = members_seen(members, self._make, self._sizes)
         return self._respond(Ensembles(moments, self._scaling, seen, None, given))
 
     def _respond(self, ensembles: Ensembles) -> Float[np.ndarray, "n K"]:
@@ -348,7 +362,7 @@ class DEGMM(Mixture):
                 "columns; pass that of these ensembles, context=…"
             )
         checked = check_context(context, n, self._sizes.n_context)
-        return _scaled(checked, self._context_scaling, self._precision)
+        return scaled_context(checked, self._context_scaling, self._precision)
 
     def _settings(self) -> DeepSettings:
         encoder = find_encoder(getattr(self, "encoder", "moments"))
@@ -391,15 +405,20 @@ class DEGMM(Mixture):
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, facts = super()._get_state()
         arrays |= nets.to_arrays(self._network, "network.")
+        arrays |= self._projection_arrays()
         arrays |= {"prior": self._prior, "reference": self._reference, "order": self._order}
         if self._context_scaling is not None:
             arrays |= dict(zip(CONTEXT_ARRAYS, self._context_scaling, strict=True))
         encoder = getattr(self, "encoder", "moments")
         own = None if isinstance(encoder, str) else getattr(encoder, "__qualname__", repr(encoder))
-        return arrays, {**facts, "sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "own_encoder": own}
+        facts |= {"sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "own_encoder": own}
+        if self._projection is not None:
+            facts["latent_dim"] = self.means_.shape[1]
+        return arrays, facts
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         super()._set_state(arrays, facts)
+        self._restore_projection(arrays)
         sizes, encoder = facts["sizes"], getattr(self, "encoder", "moments")
         self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
         self._make = find_encoder(encoder)
@@ -419,43 +438,3 @@ class DEGMM(Mixture):
             means=snapshot.means * scale + self._scaling.centre,
             covariances=snapshot.covariances * np.outer(scale, scale),
         )
-
-
-def _members_seen(
-    members: Float[np.ndarray, "n M D"], make: nets.MakeEncoder, sizes: nets.EncoderSizes
-) -> Float[np.ndarray, "n M D"] | None:
-    """Return the members as an encoder reads them: none, all, or filled up to those of the fit."""
-    if not nets.reads_members(make, sizes):
-        return None
-    missing = sizes.n_members - members.shape[1]
-    if missing <= 0 or not nets.fixes_members(make, sizes):
-        return members
-    return np.pad(members, [(0, 0), (0, missing), (0, 0)], constant_values=np.nan)
-
-
-def _scaled(context: Any, scaling: Scaling, dtype: Any) -> Float[np.ndarray, "n C"]:
-    return ((context - scaling.centre) / scaling.scale).astype(dtype)
-
-
-def _context_scaling(context: Float[np.ndarray, "n C"], weights: Float[np.ndarray, "n"]) -> Scaling:
-    """Return the units in which each column has mean 0 and variance 1; a constant one becomes 0."""
-    share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
-    centre = share @ context
-    scale = np.sqrt(share @ (context - centre) ** 2)
-    return Scaling(centre, np.where(scale > 0, scale, 1.0))
-
-
-def _split(
-    used: np.ndarray, held_out: float, n_components: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ensembles to train on and those to validate with, each in their order."""
-    count = round(held_out * used.size)
-    if not count:
-        return used, used[:0]
-    if used.size - count < n_components:
-        raise ValueError(
-            f"validation_fraction: {held_out:g} of {used.size} ensembles leaves {used.size - count} for "
-            f"{n_components} components; lower it"
-        )
-    order = rng.permutation(used)
-    return np.sort(order[count:]), np.sort(order[:count])

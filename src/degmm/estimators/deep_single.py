@@ -19,6 +19,8 @@ class DGMM(DEGMM):
         n_components: int = 1,
         *,
         covariance_type: str = "full",
+        projection: str | None = None,
+        latent_dim: int | None = None,
         hidden: tuple[int, ...] = (32,),
         objective: str = "elbo",
         penalty: float = 0.0,
@@ -45,6 +47,8 @@ class DGMM(DEGMM):
         super().__init__(
             n_components,
             covariance_type=covariance_type,
+            projection=projection,
+            latent_dim=latent_dim,
             hidden=hidden,
             objective=objective,
             penalty=penalty,

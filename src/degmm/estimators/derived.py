@@ -79,7 +79,7 @@ class Mixture(BaseMixture):
             apart = mean[alike][:, None, :] - centres
             distance = np.einsum("nkd,kde,nke->nk", apart, inverse, apart)
             total += float((posterior[alike] * distance).sum())
-        return total / (len(mean) * self.n_features_in_)
+        return total / (len(mean) * mean.shape[1])
 
     def marginal(self, features: Any) -> "EGMM":
         """Return the fitted mixture of some variables alone, as an EGMM.
@@ -159,6 +159,11 @@ class Mixture(BaseMixture):
         return member.given(known, values)
 
     def _positions(self, argument: str, features: Sequence[int | str]) -> list[int]:
+        if self._projection is not None:
+            raise ValueError(
+                f"{argument}: with a projection the mixture is one of codes, not of variables; "
+                "fit without projection for densities of some variables"
+            )
         names = [str(name) for name in getattr(self, "feature_names_in_", [])]
         D = self.n_features_in_
         found = []

@@ -1,0 +1,81 @@
+"""What a model has that learns a projection of the members before its mixture."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.utils.validation import check_is_fitted
+
+from degmm.choices import find
+from degmm.estimators.base import BaseMixture
+from degmm.estimators.checks import check_integer
+from degmm.projections.registry import PROJECTIONS, learned, restored
+
+PREFIX = "projection."
+"""Of the names of its arrays in a saved model"""
+
+
+class Projected(BaseMixture):
+    """A mixture of codes, where the arguments ``projection`` and ``latent_dim`` ask for one."""
+
+    projection: str | None
+    latent_dim: int | None
+    hidden: tuple[int, ...]
+
+    def encode(self, X: Any) -> Float[np.ndarray, "n M L"]:
+        """Return the code of each member, NaN where it is absent; for a model with a projection."""
+        check_is_fitted(self)
+        self._need_projection()
+        return self._validated(X)
+
+    def decode(self, codes: Any) -> Float[np.ndarray, "... D"]:
+        """Return the members that codes stand for, such as ``decode(model.means_)``, shape (…, D).
+
+        Parameters
+        ----------
+        codes : array-like, shape (…, L)
+        """
+        check_is_fitted(self)
+        projection = self._need_projection()
+        given = np.asarray(codes, np.float64)
+        L = self.means_.shape[1]
+        if given.ndim == 0 or given.shape[-1] != L:
+            raise ValueError(f"codes: expected {L} numbers along the last axis, got shape {given.shape}")
+        decoded = projection.decode(given.reshape(-1, L))
+        return decoded.reshape(*given.shape[:-1], -1).astype(self._precision)
+
+    def _need_projection(self) -> Any:
+        if self._projection is None:
+            raise ValueError(
+                f"projection: this {type(self).__name__} was fitted without one, so there are no codes"
+            )
+        return self._projection
+
+    def _learn_projection(self, rng: np.random.Generator) -> Callable[..., Any] | None:
+        """Return what learns the projection from members and weights; None where there is none."""
+        name, latent_dim = self.projection, self.latent_dim
+        if name is None:
+            if latent_dim is not None:
+                raise ValueError("latent_dim: has no effect without projection='linear' or 'autoencoder'")
+            return None
+        find("projection", name, PROJECTIONS)
+        if latent_dim is None:
+            raise ValueError(f"latent_dim: say how many numbers a code of projection={name!r} has")
+        L = check_integer("latent_dim", latent_dim, 1)
+
+        def learn(members: np.ndarray, weights: np.ndarray) -> Any:
+            if members.shape[2] < L:
+                raise ValueError(f"latent_dim: expected at most the {members.shape[2]} variables, got {L}")
+            return learned(name, members, weights, L, tuple(self.hidden), rng)
+
+        return learn
+
+    def _projection_arrays(self) -> dict[str, np.ndarray]:
+        if self._projection is None:
+            return {}
+        return {PREFIX + name: part for name, part in self._projection.arrays().items()}
+
+    def _restore_projection(self, arrays: dict[str, np.ndarray]) -> None:
+        parts = {name.removeprefix(PREFIX): part for name, part in arrays.items() if name.startswith(PREFIX)}
+        self._projection = restored(str(self.projection), parts) if parts else None

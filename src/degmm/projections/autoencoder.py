@@ -1,0 +1,84 @@
+"""The projection of an autoencoder, for members that lie near a curved surface."""
+
+from typing import Any, Self
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from degmm.arrays import Array
+from degmm.moments import bucket
+from degmm.nets import autoencoder
+from degmm.precision import precision_of
+from degmm.projections.base import Rows
+from degmm.projections.linear import LinearProjection
+
+STEPS = 3000
+
+
+class AutoencoderProjection:
+    """Codes are those of an autoencoder that starts as the linear projection."""
+
+    def __init__(self, linear: LinearProjection, hidden: tuple[int, ...], dtype: Any, state: Any) -> None:
+        self._linear, self._hidden, self._dtype = linear, hidden, np.dtype(dtype)
+        self._graph, blank = _made(linear, hidden, self._dtype, 0)
+        self._state = blank if state is None else state
+
+    @classmethod
+    def learned(cls, rows: Rows, latent_dim: int, hidden: tuple[int, ...], rng: np.random.Generator) -> Self:
+        """Return the projection of an autoencoder with those hidden widths, trained on ``rows``."""
+        linear, dtype = LinearProjection.learned(rows, latent_dim, rng), rows.values.dtype
+        seed = int(rng.integers(2**31 - 1))
+        graph, state = _made(linear, hidden, dtype, seed)
+        n = bucket(len(rows.values))
+        values = np.pad(rows.values, [(0, n - len(rows.values)), (0, 0)])
+        weights = np.pad(rows.weights, (0, n - len(rows.weights))).astype(dtype)
+        with precision_of(dtype):
+            state, losses = autoencoder.trained(graph, state, values, weights, STEPS, np.uint32(seed))
+        if not np.isfinite(np.asarray(losses)).all():
+            raise ValueError(
+                "projection: the autoencoder's training became infinite; check X for outliers, "
+                "or use 'linear'"
+            )
+        return cls(linear, hidden, dtype, jax.tree.map(np.asarray, state))
+
+    def encode(self, rows: Float[np.ndarray, "r D"]) -> Float[np.ndarray, "r L"]:
+        """Return the codes of members."""
+        standard = (rows - self._linear.centre) / self._linear.scale
+        return self._applied(autoencoder.encode, standard)
+
+    def decode(self, codes: Float[np.ndarray, "r L"]) -> Float[np.ndarray, "r D"]:
+        """Return the members that codes stand for."""
+        return self._applied(autoencoder.decode, codes) * self._linear.scale + self._linear.centre
+
+    def _applied(self, function: Any, rows: Array) -> np.ndarray:
+        rows = np.asarray(rows, self._dtype)
+        filled = np.pad(rows, [(0, bucket(len(rows)) - len(rows)), (0, 0)])  # few shapes, few compilations
+        with precision_of(self._dtype):
+            return np.asarray(function(self._graph, self._state, filled))[: len(rows)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all that is learned, by name."""
+        leaves = {f"leaf{i:02d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self._state))}
+        return self._linear.arrays() | leaves | {"hidden": np.asarray(self._hidden, np.float64)}
+
+    @classmethod
+    def restored(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """Return the projection that :meth:`arrays` describes."""
+        hidden = tuple(int(width) for width in arrays["hidden"])
+        leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
+        names = ("centre", "scale", "components", "spread")
+        made = cls(LinearProjection(*(arrays[name] for name in names)), hidden, leaves[0].dtype, None)
+        blank, structure = jax.tree.flatten(made._state)
+        if [np.shape(leaf) for leaf in leaves] != [leaf.shape for leaf in blank]:
+            raise ValueError("the autoencoder's parameters have other shapes than its sizes ask for")
+        made._state = jax.tree.unflatten(structure, leaves)
+        return made
+
+
+def _made(linear: LinearProjection, hidden: tuple[int, ...], dtype: Any, seed: int) -> tuple[Any, Any]:
+    L, D = linear.components.shape
+    inward = (linear.components / linear.spread[:, None]).T
+    outward = linear.components * linear.spread[:, None]
+    with precision_of(dtype):
+        return autoencoder.initial((D, L, hidden), inward, outward, seed, dtype)

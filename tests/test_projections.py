@@ -1,0 +1,122 @@
+"""Projections of members before the mixture: linear ones against scikit-learn, autoencoders, files."""
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from degmm import DEGMM, DGMM, load, save
+from degmm.metrics import accuracy
+from degmm.projections.base import sampled_rows
+from degmm.projections.linear import LinearProjection
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*nats an ensemble")
+BRIEF = {"max_epochs": 30, "n_init": 4, "random_state": 0, "hidden": (16,)}
+
+
+@pytest.fixture(scope="module")
+def fields():
+    """Curved fields of 60 points that 3 latent numbers determine, in 3 clusters."""
+    rng = np.random.default_rng(0)
+    means = 2.5 * np.eye(3)
+    labels = rng.integers(3, size=300)
+    latent = means[labels][:, None, :] + rng.normal(size=(300, 6, 3))
+    linear, squares = rng.normal(size=(2, 3, 60))
+    curved = np.tanh(latent @ linear) + 0.3 * latent**2 @ squares
+    return (280 + 5 * curved + 0.2 * rng.normal(size=curved.shape)).astype(np.float32), labels
+
+
+def standardised(X):
+    rows = X.reshape(-1, X.shape[-1]).astype(np.float64)
+    return (rows - rows.mean(axis=0)) / rows.std(axis=0)
+
+
+@pytest.mark.parametrize("D", [60, 700])
+def test_the_linear_projection_is_that_of_principal_components(D):
+    rng = np.random.default_rng(1)
+    X = (rng.normal(size=(50, 8, 3)) * [3, 2, 1]) @ rng.normal(size=(3, D)) + 0.1 * rng.normal(
+        size=(50, 8, D)
+    )
+    projection = LinearProjection.learned(sampled_rows(X, np.ones(50), rng), 3, rng)
+    codes = projection.encode(X.reshape(-1, D))
+    known = PCA(3, svd_solver="full").fit(standardised(X))
+    np.testing.assert_allclose(codes.std(axis=0), 1, rtol=1e-3)
+    theirs = known.transform(standardised(X)) / np.sqrt(known.explained_variance_)
+    np.testing.assert_allclose(np.abs((codes * theirs).mean(axis=0)), 1, rtol=1e-2)
+    rows = X.reshape(-1, D)
+    left = ((projection.decode(codes) - rows) / rows.std(axis=0)) ** 2
+    optimum = (known.inverse_transform(known.transform(standardised(X))) - standardised(X)) ** 2
+    assert left.mean() < 1.001 * optimum.mean()
+    np.testing.assert_allclose(projection.encode(projection.decode(codes)), codes, atol=1e-8)
+
+
+def test_weight_2_is_the_ensemble_twice():
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(40, 5, 8))
+    weights = rng.integers(0, 3, size=40).astype(float)
+    twice = np.repeat(X, weights.astype(int), axis=0)
+    one = LinearProjection.learned(sampled_rows(X, weights, rng), 2, rng)
+    other = LinearProjection.learned(sampled_rows(twice, np.ones(len(twice)), rng), 2, rng)
+    for name, part in one.arrays().items():
+        np.testing.assert_allclose(part, other.arrays()[name], atol=1e-10)
+
+
+@pytest.mark.parametrize("projection", ["linear", "autoencoder"])
+def test_a_model_of_codes(fields, projection, tmp_path):
+    X, labels = fields
+    X = X.copy()
+    X[:30, 4:] = np.nan
+    model = DEGMM(3, projection=projection, latent_dim=3, **BRIEF).fit(X)
+    assert accuracy(labels, model.labels_) > 0.9
+    assert (model.n_features_in_, model.means_.shape) == (60, (3, 3))
+    codes = model.encode(X)
+    assert codes.shape == (300, 6, 3)
+    np.testing.assert_array_equal(np.isnan(codes[..., 0]), np.isnan(X[..., 0]))
+    assert model.decode(model.means_).shape == (3, 60)
+    drawn, _ = model.sample(7, n_members=4, random_state=0)
+    assert drawn.shape == (7, 4, 60)
+    assert abs(drawn.mean() - np.nanmean(X)) < 3
+    again = load(save(model, tmp_path / "model"))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(again.decode(codes[:, 0]), model.decode(codes[:, 0]))
+    same = DEGMM(3, projection=projection, latent_dim=3, **BRIEF).fit(X)
+    np.testing.assert_array_equal(same.means_, model.means_)
+    with pytest.raises(ValueError, match="the mixture is one of codes"):
+        model.marginal([0])
+    with pytest.raises(ValueError, match="X has 59 features"):
+        model.predict(X[..., :59])
+    with pytest.raises(ValueError, match="codes: expected 3 numbers"):
+        model.decode(np.zeros(2))
+
+
+def test_an_autoencoder_describes_curved_members_better(fields):
+    X, _ = fields
+    left = {}
+    for projection in ("linear", "autoencoder"):
+        model = DEGMM(3, projection=projection, latent_dim=3, **BRIEF).fit(X)
+        left[projection] = ((model.decode(model.encode(X)) - X) ** 2).mean() / X.var()
+    assert left["autoencoder"] < 0.6 * left["linear"]
+
+
+def test_bad_arguments(fields):
+    X, _ = fields
+    for settings, message in (
+        ({"projection": "pca"}, "projection: "),
+        ({"projection": "linear"}, "latent_dim: say how many"),
+        ({"latent_dim": 3}, "latent_dim: has no effect without projection"),
+        ({"projection": "linear", "latent_dim": 61}, "latent_dim: expected at most the 60 variables"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            DEGMM(2, **settings, **BRIEF).fit(X)
+    with pytest.raises(ValueError, match="fitted without one"):
+        DGMM(2, **BRIEF).fit(X[:, 0]).encode(X[:, 0])
+
+
+def test_constant_variables(fields):
+    X = fields[0].copy()
+    X[..., 10:] = X[0, 0, 10]
+    for projection in ("linear", "autoencoder"):
+        model = DEGMM(2, projection=projection, latent_dim=4, **BRIEF).fit(X)
+        left = model.decode(model.encode(X)) - X
+        assert np.abs(left[..., 10:]).max() < 2
+        with pytest.raises(ValueError, match="the members vary in 10 directions only, got 11"):
+            DEGMM(2, projection=projection, latent_dim=11, **BRIEF).fit(X)
