@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from degmm.cli.fit_picture import draw_fit, names_with_units
+from degmm.cli.fit_picture import draw_fit, draw_training, drawn_as
 from degmm.cli.flags import FIT_FLAGS, in_flags
 from degmm.cli.inputs import make_model, members_seen, read_cases, report_data
 from degmm.cli.tables import print_table, with_spreads
@@ -40,11 +40,13 @@ def run_fit(
     with in_flags(FIT_FLAGS | {"X": str(file)}):
         model = make_model(model_name, settings, given)
         data, kept = read_cases(file, variables, member_dim)
-        _fit(file, model, data, kept, output, f"clusters.{format}")
+        _fit(file, model, data, kept, output, format)
 
 
-def _fit(file: Path, model: Any, data: Ensemble, kept: Ensemble, output: Path, picture: str) -> None:
-    with output_folder(output, HEAD, CLUSTERS, picture):
+def _fit(file: Path, model: Any, data: Ensemble, kept: Ensemble, output: Path, format: str) -> None:
+    deep = hasattr(model, "max_epochs")
+    picture, training = f"clusters.{format}", f"training.{format}"
+    with output_folder(output, HEAD, CLUSTERS, picture, *([training] if deep else [])):
         report_data(file, data, kept)
         members = members_seen(file, model, kept)
         model.fit(dataclasses.replace(kept, values=members))
@@ -56,7 +58,10 @@ def _fit(file: Path, model: Any, data: Ensemble, kept: Ensemble, output: Path, p
         save(model, output)
         write_bytes(output / CLUSTERS, clusters)
         draw_fit(output / picture, kept, model)
-    print(f"wrote {output / HEAD} (and its arrays), {output / CLUSTERS}, {output / picture}")
+        if deep:
+            draw_training(output / training, kept, model)
+    written = [CLUSTERS, picture, *([training] if deep else [])]
+    print(f"wrote {output / HEAD} (and its arrays), {', '.join(str(output / name) for name in written)}")
 
 
 def _report_clusters(model: Any, kept: Ensemble) -> None:
@@ -68,7 +73,8 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
         print(f"KL of the network's γ from the exact posterior: {model.kl_:.2g} nats an ensemble")
     sizes = np.bincount(model.labels_, minlength=model.n_components)
     spreads = np.sqrt(np.diagonal(model.covariances_, axis1=1, axis2=2))
-    columns = [with_spreads(model.means_[:, d], spreads[:, d]) for d in range(kept.n_features)]
+    called = drawn_as(model, kept)[1]
+    columns = [with_spreads(model.means_[:, d], spreads[:, d]) for d in range(len(called))]
     title = "clusters: mean ± spread of a member"
     if model.between_covariances_.any():
         title += " (in brackets: within an ensemble)"
@@ -81,7 +87,7 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
         (str(k), str(sizes[k]), f"{model.weights_[k]:.3f}", *(column[k] for column in columns))
         for k in range(model.n_components)
     ]
-    names = ("cluster", "size", "weight", *names_with_units(kept))
+    names = ("cluster", "size", "weight", *called)
     print_table(title, names, rows)
     empty = [str(k) for k in np.flatnonzero(sizes == 0)]
     if empty:

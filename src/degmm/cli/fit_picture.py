@@ -15,6 +15,18 @@ def names_with_units(data: Ensemble) -> list[str]:
     return [f"{name} [{unit}]" if unit else name for name, unit in zip(data.variables, units, strict=True)]
 
 
+def drawn_as(model: Any, kept: Ensemble) -> tuple[np.ndarray, list[str]]:
+    """Return the members that a model's parameters are about, NaN where absent, and what they are called.
+
+    These are the variables, or the codes of a model with a projection.
+    """
+    members = np.where(kept.mask[..., None], kept.values, np.nan)
+    if model._projection is None:
+        return members.astype(np.float64), names_with_units(kept)
+    codes = model.encode(members[:, :1] if model._single_member else members)
+    return codes.astype(np.float64), [f"code {d + 1}" for d in range(codes.shape[2])]
+
+
 def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
     """Draw the clusters of a fitted model and its ensembles.
 
@@ -23,8 +35,8 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
     """
     from degmm.plotting import Projection, cluster_legend, clusters, new_figure, save_figure
 
-    members = np.where(kept.mask[..., None], kept.values, np.nan).astype(np.float64)
-    n, flat = len(kept), kept.n_features == 1
+    members, names = drawn_as(model, kept)
+    n, flat = len(kept), len(names) == 1
     if model._single_member:
         points, shown = members[:, 0], counted(n, "first member")
         point = "first member of an ensemble"
@@ -46,7 +58,7 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
         note += ": 2 sigma of the members of one ensemble about their shared centre"
     if not np.isin(np.arange(model.n_components), model.labels_).all():
         note += "; dashed: no ensemble in it"
-    projection = Projection.of(points.reshape(-1, kept.n_features), names_with_units(kept))
+    projection = Projection.of(points.reshape(-1, len(names)), names)
     figure, (axes,) = new_figure(size=(6.6, 4.6))
     clusters(
         axes,
@@ -61,4 +73,15 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
     )
     cluster_legend(axes, model.labels_, model.weights_)
     figure.supxlabel(note, fontsize=7.5, color="#333333")
+    save_figure(figure, path)
+
+
+def draw_training(path: Path, kept: Ensemble, model: Any) -> None:
+    """Draw how the training of a deep model went."""
+    from degmm.plotting import new_figure, save_figure, training
+
+    n_members = len(kept) if model._single_member else int(kept.counts.sum())
+    figure, axes = new_figure(2, 1, size=(6.0, 4.4), sharex=True)
+    title = f"{type(model).__name__}, K = {model.n_components}: training"
+    training(model.history_, n_members, warmup=model.warmup, title=title, axes=axes)
     save_figure(figure, path)

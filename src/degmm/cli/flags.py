@@ -22,6 +22,14 @@ FIT_FLAGS = ANALYSIS_FLAGS | {
     "max_epochs": "--num_epochs",
     "encoder": "--encoder",
     "objective": "--objective",
+    "projection": "--projection",
+    "latent_dim": "--latent-dim",
+    "batch_size": "--batch-size",
+    "n_networks": "--n-networks",
+    "member_subsets": "--member-subsets",
+    "validation_fraction": "--validation-fraction",
+    "patience": "--patience",
+    "checkpoint": "--checkpoint",
 }
 SELECT_FLAGS = ANALYSIS_FLAGS | {
     "components": "--K",

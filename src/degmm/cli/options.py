@@ -34,6 +34,13 @@ class Encoder(StrEnum):
     SET_TRANSFORMER = "set_transformer"
 
 
+class ProjectionChoice(StrEnum):
+    """Names in ``degmm.projections.registry.PROJECTIONS``."""
+
+    LINEAR = "linear"
+    AUTOENCODER = "autoencoder"
+
+
 class Objective(StrEnum):
     """Names in ``degmm.inference.objectives.OBJECTIVES``."""
 
@@ -72,4 +79,25 @@ MemberModel = Annotated[
 CovarianceChoice = Annotated[CovarianceType, typer.Option(help="Structure of the covariances.")]
 Starts = Annotated[int, typer.Option(min=1, help="Number of starts of a fit.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the data and the fits.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Ensembles in a batch of a deep model. [default: all in one]")
+]
+LatentProjection = Annotated[
+    ProjectionChoice | None,
+    typer.Option(
+        "--projection", help="Learned map of members to few numbers, for a deep model. [default: none]"
+    ),
+]
+LatentDimension = Annotated[int | None, typer.Option(min=1, help="Numbers that a projection leaves.")]
+Networks = Annotated[int, typer.Option(min=1, help="Networks trained side by side; the best is kept.")]
+MemberSubsets = Annotated[
+    int, typer.Option(min=0, help="Random subsets of its members in which degmm also sees each ensemble.")
+]
+ValidationFraction = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of the ensembles kept out to stop the training early.")
+]
+Patience = Annotated[int, typer.Option(min=1, help="Epochs without a better one before that stop.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Folder from which a training that was stopped goes on. [default: none]")
+]
 PictureFormat = Annotated[Format, typer.Option(help="Format of the pictures.")]

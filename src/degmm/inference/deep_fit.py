@@ -23,6 +23,8 @@ from degmm.nets import EncoderSizes, MakeEncoder
 
 SCALE_SAMPLE = 8192
 """Ensembles from which the scales of what encoders read are taken, at most."""
+SHORT = 0.01
+"""Log-likelihood, nats a member, by which a trained network may be below the clusters it started from."""
 PROGRESS_REPORTS = 20
 """Number of progress reports over a training."""
 
@@ -154,8 +156,10 @@ def fit_deep(
         parameters = full_m_step(graph, family, trained, start.weights, ensembles, limits)
         trained = trained._replace(parameters=parameters)
     solution = polished(graph, family, trained, ensembles, settings.start, settings.polish)
+    mass = float(np.asarray(ensembles.moments.weights, np.float64) @ ensembles.moments.counts)
+    short = (feed.start_log_likelihood - solution.log_likelihood) / mass
     solution = solution._replace(
-        history=history[:, 1], n_iter=n_epochs, **_ending(history, solution, settings, n_epochs)
+        history=history[:, 1], n_iter=n_epochs, **_ending(history, solution, settings, n_epochs, short)
     )
     order = np.argsort(-np.asarray(solution.parameters.weights), kind="stable")
     return DeepFit(
@@ -258,11 +262,16 @@ def _reordered(snapshot: Snapshot, order: np.ndarray) -> Snapshot:
     )
 
 
-def _ending(history: np.ndarray, solution: Solution, settings: DeepSettings, n_epochs: int) -> dict[str, Any]:
-    """Return how a training ended."""
+def _ending(
+    history: np.ndarray, solution: Solution, settings: DeepSettings, n_epochs: int, short: float
+) -> dict[str, Any]:
+    """Return how a training ended, ``short`` nats a member below its start."""
     finite = bool(np.isfinite(history[:, :3]).all() and np.isfinite(solution.log_likelihood))
     if not finite:
         return {"result": Result.NON_FINITE, "converged": False}
+    # A penalty asks for less likelihood. Clusters that are all equal have an exact γ: KL does not tell.
+    if short > SHORT and not settings.penalty:
+        return {"result": Result.UNTRAINED, "converged": False}
     if at_floor(solution.parameters.within, settings.start.reg_covar).any():
         return {"result": Result.AT_FLOOR, "converged": True}
     early = n_epochs < settings.max_epochs

@@ -30,7 +30,10 @@ class Feed:
     ) -> None:
         whole = views[0]
         self._views, self._seed = views, seed
-        self._targets = [evaluate(family, start, view.moments)[1] for view in views]
+        found = [evaluate(family, start, view.moments) for view in views]
+        self._targets = [target for _, target in found]
+        self.start_log_likelihood = float(np.asarray(found[0][0], np.float64) @ whole.moments.weights)
+        """Of the clusters that the training starts from"""
         small = batch_size is None or batch_size >= whole.n_samples
         self._size = None if small else batch_size
         self.epoch_steps = 1 if self._size is None else -(-whole.n_samples // self._size)

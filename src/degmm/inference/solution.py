@@ -22,6 +22,10 @@ class Result(Enum):
         "a component has lost its ensembles: it keeps its last mean and covariance at the smallest weight "
         "allowed; fewer components would do"
     )
+    UNTRAINED = (
+        "the network is short of the clusters that it started from: its log-likelihood is lower than theirs; "
+        "train for longer (max_epochs), or with another learning_rate"
+    )
     NON_FINITE = (
         "stopped: the log-likelihood was not finite; check the data for extreme values, or use "
         "dtype='float64', fewer variables or covariance_type='diag'"
@@ -30,7 +34,12 @@ class Result(Enum):
     @property
     def alarming(self) -> bool:
         """Whether a user should be warned, unasked."""
-        return self in (Result.MAX_ITERATIONS, Result.EMPTY_COMPONENT, Result.NON_FINITE)
+        return self in (
+            Result.MAX_ITERATIONS,
+            Result.EMPTY_COMPONENT,
+            Result.UNTRAINED,
+            Result.NON_FINITE,
+        )
 
     @property
     def succeeded(self) -> bool:

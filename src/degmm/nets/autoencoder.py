@@ -28,10 +28,8 @@ class Autoencoder(nnx.Module):
     def __init__(self, n_features: int, latent_dim: int, hidden: tuple[int, ...], *, rngs: nnx.Rngs) -> None:
         self.inward = nnx.Param(jnp.zeros((n_features, latent_dim)))
         self.outward = nnx.Param(jnp.zeros((latent_dim, n_features)))
-        self.encoder = DenseStack((n_features, *hidden, latent_dim), rngs=rngs)
-        self.decoder = DenseStack((latent_dim, *hidden[::-1], n_features), rngs=rngs)
-        for stack in (self.encoder, self.decoder):
-            stack.layers[-1].kernel[...] = jnp.zeros_like(stack.layers[-1].kernel[...])
+        self.encoder = DenseStack((n_features, *hidden, latent_dim), zero_last=True, rngs=rngs)
+        self.decoder = DenseStack((latent_dim, *hidden[::-1], n_features), zero_last=True, rngs=rngs)
 
     def encode(self, x: Float[Array, "r D"]) -> Float[Array, "r L"]:
         """Return the codes."""

@@ -70,11 +70,16 @@ class Encoder(nnx.Module):
 
 
 class DenseStack(nnx.Module):
-    """Dense layers with ReLU between them and a linear last one."""
+    """Dense layers with ReLU between them and a linear last one, which may start at zero."""
 
-    def __init__(self, widths: tuple[int, ...], *, rngs: nnx.Rngs) -> None:
-        pairs = pairwise(widths)
-        self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairs])
+    def __init__(self, widths: tuple[int, ...], *, zero_last: bool = False, rngs: nnx.Rngs) -> None:
+        pairs = list(pairwise(widths))
+        initial = [nnx.initializers.lecun_normal()] * len(pairs)
+        if zero_last:
+            initial[-1] = nnx.initializers.zeros_init()
+        self.layers = nnx.List(
+            [nnx.Linear(a, b, kernel_init=k, rngs=rngs) for (a, b), k in zip(pairs, initial, strict=True)]
+        )
 
     def __call__(self, x: Float[Array, "... F"]) -> Float[Array, "... G"]:
         """Return the output of the last layer."""

@@ -15,7 +15,8 @@ class MomentsEncoder(Encoder):
     For independent members the exact log densities are M times such a linear map (the natural
     parameters of the Gaussian), so the exact E-step is within reach for every M. For shared centres
     the part in x̄ does not grow with M, and the ReLU network, which also reads log M and the context,
-    serves that and what is not Gaussian. The linear part starts at zero, since M multiplies it.
+    serves that and what is not Gaussian. Both start at zero: M multiplies the linear part, and the
+    network then only adds what that cannot say, which serves ensembles it has not seen.
 
     Subclasses add features that they pool over the members, by :meth:`pooled`.
     """
@@ -27,7 +28,7 @@ class MomentsEncoder(Encoder):
         self.scales = Standardised(width + 1)
         whole = width + self.pooled_width(sizes)
         self.linear = nnx.Linear(whole, K, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
-        self.stack = DenseStack((whole + 1 + sizes.n_context, *sizes.hidden, K), rngs=rngs)
+        self.stack = DenseStack((whole + 1 + sizes.n_context, *sizes.hidden, K), zero_last=True, rngs=rngs)
 
     @staticmethod
     def pooled_width(sizes: EncoderSizes) -> int:

@@ -6,6 +6,7 @@ from degmm.plotting.marks import cluster_legend
 from degmm.plotting.projection import Projection
 from degmm.plotting.selection import plot_selection
 from degmm.plotting.style import colour_of, new_figure, save_figure
+from degmm.plotting.training import training
 
 __all__ = [
     "Projection",
@@ -17,4 +18,5 @@ __all__ = [
     "new_figure",
     "plot_selection",
     "save_figure",
+    "training",
 ]

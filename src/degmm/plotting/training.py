@@ -1,0 +1,77 @@
+"""The picture of a training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from degmm.plotting.style import colour_of, new_figure
+
+KEPT = 0.05
+"""Share of the lowest log-likelihoods that the axis leaves out, since the first epochs are far below."""
+
+
+def training(
+    history: Mapping[str, np.ndarray],
+    n_members: int,
+    *,
+    warmup: float = 0.0,
+    title: str = "",
+    axes: Sequence[Axes] | None = None,
+) -> Sequence[Axes]:
+    """Draw the log-likelihood a member and the KL divergence of a deep fit against its epochs.
+
+    Parameters
+    ----------
+    history : mapping of str to ndarray
+        ``history_`` of a deep model.
+    n_members : int
+        Members in all ensembles of the fit, Σ w_i M_i with weights.
+    warmup : float
+        Share of the epochs in which the network learnt the starting clusters; they are shaded.
+    title : str
+    axes : sequence of two matplotlib Axes, optional
+        For the log-likelihood, and for KL; by default axes of a new figure.
+
+    Returns
+    -------
+    sequence of matplotlib Axes
+        Their ``figure`` can be saved with :func:`degmm.plotting.save_figure`.
+
+    Raises
+    ------
+    ValueError
+        If the number of axes is wrong.
+    """
+    if axes is None:
+        axes = new_figure(2, 1, size=(6.0, 4.4), sharex=True)[1]
+    if len(axes) != 2:
+        raise ValueError(f"axes: expected 2, for the log-likelihood and for KL, got {len(axes)}")
+    upper, lower = axes
+    curves = [("log-likelihood a member", np.asarray(history["log_likelihood"]) / n_members, "-")]
+    if "validation" in history:
+        curves.append(("objective a member, validation set", np.asarray(history["validation"]), "--"))
+    epochs = np.arange(1, len(curves[0][1]) + 1)
+    for i, (name, curve, line) in enumerate(curves):
+        upper.plot(epochs, curve, color=colour_of(i), lw=1.4, ls=line, label=name)
+    low = min(np.nanquantile(curve, KEPT) for _, curve, _ in curves)
+    high = max(np.nanmax(curve) for _, curve, _ in curves)
+    margin = max(0.1 * (high - low), 1e-6)
+    upper.set_ylim(low - margin, high + margin)
+    if len(curves) > 1:
+        upper.legend(fontsize=8, frameon=False)
+    upper.set_ylabel("nats a member")
+    upper.set_title(title)
+    divergence = np.asarray(history["kl"])
+    shown = np.where(divergence > 0, divergence, np.nan)
+    lower.plot(epochs, shown, color=colour_of(2), lw=1.4)
+    lower.set_yscale("log")
+    lower.set_ylabel("KL(γ ‖ posterior),\nnats an ensemble")
+    lower.set_xlabel("epoch")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for panel in axes:
+        panel.axvspan(0.5, 0.5 + warmup * epochs.size, color="0.92", lw=0, zorder=0)
+    if warmup * epochs.size >= 1:
+        lower.annotate("warm-up", (1, 0.05), xycoords=lower.get_xaxis_transform(), fontsize=8, color="0.4")
+    return axes
