@@ -16,8 +16,9 @@ from degmm.clustering import oracle
 from degmm.metrics import accuracy
 from degmm.nets import ENCODERS
 
-SEEDS = range(3)
+SEEDS = range(2)
 EPOCHS = 300
+TIMED = 50
 OTHER_MEMBERS = (5, 20)
 FRESH = 4000
 
@@ -27,10 +28,10 @@ def one(encoder: str, subsets: int, seed: int) -> list[float]:
     X, _, truth = datasets.make_exchangeable_mixture(1000, 10, 2, 3, seed=seed)
     settings = {"encoder": encoder, "member_subsets": subsets, "polish": 0, "random_state": 0}
     seconds = []
-    for epochs in (10, 10 + EPOCHS):  # the difference is that of the epochs alone, all being compiled
-        DEGMM(3, max_epochs=epochs, **settings).fit(X)
+    model = DEGMM(3, max_epochs=EPOCHS, **settings).fit(X)
+    for epochs in (10, 10 + TIMED):  # the difference is that of the epochs alone, all being compiled
         start = time.perf_counter()
-        model = DEGMM(3, max_epochs=epochs, **settings).fit(X)
+        DEGMM(3, max_epochs=epochs, **settings).fit(X)
         seconds.append(time.perf_counter() - start)
     size = sum(leaf.size for leaf in jax.tree.leaves(model._network))
     lost = []
@@ -43,7 +44,7 @@ def one(encoder: str, subsets: int, seed: int) -> list[float]:
         lost.append(bayes - accuracy(labels, model.predict(Y)))
     mixed = np.random.default_rng(0).permuted(np.arange(10))
     moved = np.abs(model.predict_proba(X[:, mixed]) - model.predict_proba(X)).max()
-    return [size, 1e3 * (seconds[1] - seconds[0]) / EPOCHS, model.kl_, *lost, moved]
+    return [size, 1e3 * (seconds[1] - seconds[0]) / TIMED, model.kl_, *lost, moved]
 
 
 if __name__ == "__main__":

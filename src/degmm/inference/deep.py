@@ -118,6 +118,8 @@ def train(
     """
     count = jax.tree.leaves(sets.batches)[0].shape[0]
     rounds = 0 if sets.subsets is None else jax.tree.leaves(sets.subsets)[0].shape[0]
+    alone = jax.tree.leaves(state.network)[0].shape[0] == 1
+    side_by_side = (lambda function: function) if alone else jax.vmap
 
     def value_of(
         batch: Batch, log_gamma: Array, tilt: Array, parameters: MixtureParameters
@@ -172,9 +174,9 @@ def train(
             found = Best(value, epoch, network, parameters)
             return jax.tree.map(partial(jnp.where, better), found, best), value
 
-        best, values = jax.vmap(look)(state.network, state.parameters, state.best)
+        best, values = side_by_side(look)(state.network, state.parameters, state.best)
         waited = epoch - jnp.maximum(best.epoch, schedule.warmup // schedule.epoch_steps)
-        history = state.history.at[epoch - 1, :, 3].set(values)
+        history = state.history.at[epoch - 1, ..., 3].set(values)
         return state._replace(history=history, best=best, stopped=(waited >= schedule.patience).all())
 
     def one_step(state: DeepState) -> DeepState:
@@ -200,7 +202,7 @@ def train(
             )
             return *taken, record
 
-        network, optimiser, parameters, record = jax.vmap(move)(
+        network, optimiser, parameters, record = side_by_side(move)(
             state.network, state.optimiser, state.parameters
         )
         epoch = step // schedule.epoch_steps
@@ -210,7 +212,23 @@ def train(
             return state
         return lax.cond((step + 1) % schedule.epoch_steps == 0, validated, lambda same: same, state)
 
-    return lax.while_loop(lambda s: (s.step < stop) & ~s.stopped, one_step, state)
+    final = lax.while_loop(
+        lambda s: (s.step < stop) & ~s.stopped, one_step, _without_axis(state) if alone else state
+    )
+    return _with_axis(final) if alone else final
+
+
+def _without_axis(state: DeepState) -> DeepState:
+    """Return the state of a single network without the axis of networks: a batch of one costs more."""
+    owned = (state.network, state.optimiser, state.parameters, state.best)
+    network, optimiser, parameters, best = jax.tree.map(lambda leaf: leaf[0], owned)
+    return DeepState(state.step, network, optimiser, parameters, state.history[:, 0], best, state.stopped)
+
+
+def _with_axis(state: DeepState) -> DeepState:
+    owned = (state.network, state.optimiser, state.parameters, state.best)
+    network, optimiser, parameters, best = jax.tree.map(lambda leaf: leaf[None], owned)
+    return DeepState(state.step, network, optimiser, parameters, state.history[:, None], best, state.stopped)
 
 
 def rate_at(schedule: Schedule, step: Int[Array, ""]) -> Float[Array, ""]:
