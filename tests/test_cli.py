@@ -338,6 +338,7 @@ def test_empty_clusters_are_told(capsys):
         between_covariances_=np.zeros((4, 1, 1)),
         covariances_=np.ones((4, 1, 1)),
         within_covariances_=np.ones((4, 1, 1)),
+        _projection=None,
     )
     _report_clusters(model, data)
     text = capsys.readouterr().out
@@ -422,8 +423,8 @@ def test_members_that_are_alike_bring_up_the_shared_centre(spread, alike, tmp_pa
 def test_warnings_are_sentences_with_flags(netcdf, tmp_path, capsys):
     options = ["--model", "degmm", "--num_epochs", 1, "--no-progress", "--n-init", 1, "--K", 4]
     assert degmm("fit", netcdf, *options, "-o", tmp_path) == 0
-    (warning,) = capsys.readouterr().err.splitlines()
-    assert warning.startswith("degmm: warning: DEGMM: the network's probabilities are")
+    warning = capsys.readouterr().err.splitlines()[0]
+    assert warning.startswith("degmm: warning: DEGMM: the network is short of the clusters")
     assert "(--num_epochs)" in warning
 
 

@@ -101,7 +101,8 @@ def test_a_context_tells_clusters_apart(seasons, tmp_path):
     np.testing.assert_allclose(model.posterior(X, context=context).sum(axis=1), 1)
     plain = EGMM(2, random_state=0).fit(X)
     assert model.score(X, context=context) > plain.score(X) + 0.05
-    assert model.bic(X, context=context) < plain.bic(X)
+    assert model.aic(X, context=context) < plain.aic(X)
+    assert model.n_parameters_ > plain.n_parameters_ + 100  # those of the prior's network
     assert model.log_likelihood_ == pytest.approx(model.score_samples(X, context=context).sum())
     assert model.predictive(X[:5], context=context[:5]).weights.shape == (5, 2)
     np.testing.assert_allclose(model.weights_.sum(), 1)
@@ -171,7 +172,7 @@ def test_an_encoder_of_ones_own(tmp_path):
     X = make_exchangeable_mixture(100, 6, 2, 2, seed=0)[0]
     model = DEGMM(2, encoder=Linear, **BRIEF).fit(X)
     save(model, tmp_path)
-    with pytest.raises(ValueError, match="the model has its own, Linear; pass it"):
+    with pytest.raises(ValueError, match="the model has its own encoder, Linear; pass that class"):
         load(tmp_path)
     again = load(tmp_path, encoder=Linear)
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
@@ -222,6 +223,54 @@ def test_the_best_of_networks_side_by_side_is_kept(mixture):
     np.testing.assert_array_equal(best.snapshots_[-1].labels, best.labels_)
     again = DEGMM(3, n_networks=4, validation_fraction=0.2, batch_size=64, **settings)
     assert len(again.fit(X).history_["validation"]) == again.n_iter_
+
+
+def test_heavy_ensembles_count_for_more_in_batches():
+    X, labels, _ = make_exchangeable_mixture(150, 6, 2, 3, seed=0)
+    weights = np.where(labels == 2, 20.0, 1.0)
+    settings = {"max_epochs": 60, "n_init": 4, "polish": 0, "snapshots": 2, "random_state": 0}
+    models = [DEGMM(3, batch_size=b, **settings).fit(X, sample_weight=weights) for b in (None, 5)]
+    one, other = (model.snapshots_[-1].weights.max() for model in models)
+    assert one == pytest.approx(other, abs=0.1)
+    assert one > 0.75
+
+
+def test_a_training_that_stopped_early_is_not_taken_up_again(tmp_path):
+    X = np.random.default_rng(0).normal(size=(60, 3, 2))
+    settings = {
+        "n_init": 2,
+        "validation_fraction": 0.5,
+        "patience": 5,
+        "encoder": "deep_sets",
+        "snapshots": 8,
+    }
+    settings |= {"checkpoint": tmp_path, "checkpoint_every": 10, "max_epochs": 1000, "random_state": 0}
+    model = DEGMM(2, **settings).fit(X)
+    assert model.n_iter_ < 1000
+    assert model.snapshots_[-1].epoch == model.n_iter_
+    assert model.snapshots_[-1].labels.shape == (40,)
+    again = DEGMM(2, **settings).fit(X)
+    assert again.n_iter_ == model.n_iter_
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_bad_context_and_encoders_are_refused():
+    X = make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
+    dates = np.array(["2020-01-01"] * 60, "datetime64[D]")
+    for context, message in (
+        (np.full((60, 1), 0.25), "column 0 does not vary"),
+        (1e300 * np.arange(60.0), "column 0 is too large"),
+        (dates, "context: expected numbers, got datetime64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            DEGMM(2, **BRIEF).fit(X, context=context)
+
+    class Wide(Linear):
+        def __call__(self, inputs):
+            return super().__call__(inputs)[:, :1]
+
+    with pytest.raises(ValueError, match="encoder: Wide gives scores of shape"):
+        DEGMM(2, encoder=Wide, **BRIEF).fit(X)
 
 
 TRAINING = """

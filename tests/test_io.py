@@ -233,7 +233,7 @@ def test_damaged_models_give_one_clear_sentence(tmp_path, harm, message):
         ),
         (change_facts(sizes={"n_features": 2, "n_components": 2, "n_members": None, "hidden": [-4]}), ""),
         (change_arrays(order=lambda a: a * 0), "order is no order"),
-        (change_arrays(prior=lambda a: a[:1]), "prior has shape"),
+        (change_arrays(prior=lambda a: a[:1]), "prior is not positive"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -102,8 +102,8 @@ def test_bad_arguments(fields):
     for settings, message in (
         ({"projection": "pca"}, "projection: "),
         ({"projection": "linear"}, "latent_dim: say how many"),
-        ({"latent_dim": 3}, "latent_dim: has no effect without projection"),
-        ({"projection": "linear", "latent_dim": 61}, "latent_dim: expected at most the 60 variables"),
+        ({"latent_dim": 3}, "latent_dim: has no effect without a projection"),
+        ({"projection": "linear", "latent_dim": 61}, "latent_dim: 61 are more than the 60 variables"),
     ):
         with pytest.raises(ValueError, match=message):
             DEGMM(2, **settings, **BRIEF).fit(X)
@@ -120,3 +120,44 @@ def test_constant_variables(fields):
         assert np.abs(left[..., 10:]).max() < 2
         with pytest.raises(ValueError, match="the members vary in 10 directions only, got 11"):
             DEGMM(2, projection=projection, latent_dim=11, **BRIEF).fit(X)
+
+
+def test_no_unit_hides_a_variable():
+    """Codes are those of standardised variables, whatever the units: humidity beside geopotential."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 5, 4)).astype(np.float32)
+    known = LinearProjection.learned(sampled_rows(X, np.ones(60), rng), 2, rng).encode(X.reshape(-1, 4))
+    units = np.array([1e-6, 1e-6, 1e6, 1e6], np.float32)
+    other = LinearProjection.learned(sampled_rows(X * units, np.ones(60), rng), 2, rng)
+    np.testing.assert_allclose(other.encode((X * units).reshape(-1, 4)), known, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_directions_of_rounding_are_no_codes(dtype):
+    rng = np.random.default_rng(4)
+    X = (rng.normal(size=(100, 10, 3)) @ rng.normal(size=(3, 60))).astype(dtype)
+    with pytest.raises(ValueError, match="the members vary in 3 directions only, got 6"):
+        DEGMM(2, projection="linear", latent_dim=6, **BRIEF).fit(X)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"projection.centre": np.zeros(1)},
+        {"projection.scale": np.zeros(60)},
+        {"projection.spread": np.ones(1)},
+        {"projection.components": None},
+    ],
+)
+def test_damaged_projections_are_refused(fields, change, tmp_path):
+    model = DEGMM(3, projection="linear", latent_dim=3, **BRIEF).fit(fields[0])
+    arrays, facts = model._get_state()
+    for name, part in change.items():
+        if part is None:
+            del arrays[name]
+        else:
+            arrays[name] = part
+    model._get_state = lambda: (arrays, facts)
+    save(model, tmp_path)
+    with pytest.raises(ValueError, match="the saved model is damaged"):
+        load(tmp_path)

@@ -132,6 +132,11 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
         name = head["estimator"]
         if name not in estimators.__all__:
             raise ValueError(f"{folder}: {HEAD} names an unknown estimator {name!r}")
+        own = head["facts"].get("own_encoder")
+        if own is not None and getattr(encoder, "__qualname__", None) != own:
+            raise ValueError(
+                f"{folder}: the model has its own encoder, {own}; pass that class, encoder={own}"
+            )
         arguments = {k: _restored(v) for k, v in head["parameters"].items()}
         model = getattr(estimators, name)(**arguments, **({} if encoder is None else {"encoder": encoder}))
         arrays = from_bytes(content)

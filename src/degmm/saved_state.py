@@ -7,6 +7,9 @@ import numpy as np
 from degmm.families import MixtureParameters
 from degmm.moments import Scaling
 
+FLOATS = ("parameters.", "scaling.", "network.", "projection.", "context.", "prior", "reference")
+"""How the names of arrays begin that must be finite numbers."""
+
 
 def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_components: int) -> None:
     """See that a model's state is whole: precision, sizes, shapes, finite numbers.
@@ -33,7 +36,7 @@ def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_componen
         if arrays[name].shape != shape:
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
     for name, array in arrays.items():
-        if name.startswith(("parameters.", "scaling.", "network.", "projection.")) or name == "prior":
+        if name.startswith(FLOATS):
             if array.dtype not in (np.float32, np.float64):
                 raise ValueError(f"{name} has dtype {array.dtype}")
             if not np.isfinite(array).all():
@@ -62,10 +65,13 @@ def _check_values(arrays: dict[str, np.ndarray], K: int) -> None:
         raise ValueError("scaling.scale is not positive")
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < K)).all():
         raise ValueError(f"labels are not numbers of {K} clusters")
+    if "order" in arrays and arrays["order"].dtype.kind != "i":
+        raise ValueError("order is no order: not integers")
     if "order" in arrays and not np.array_equal(np.sort(arrays["order"]), np.arange(K)):
         raise ValueError(f"order is no order of {K} clusters")
-    if "prior" in arrays and arrays["prior"].shape != (K,):
-        raise ValueError(f"prior has shape {arrays['prior'].shape}, expected {(K,)}")
+    for name in ("prior", "reference"):
+        if name in arrays and (arrays[name].shape != (K,) or not (arrays[name] > 0).all()):
+            raise ValueError(f"{name} is not positive of shape {(K,)}")
 
 
 def _check_network(facts: dict[str, Any], K: int) -> None:

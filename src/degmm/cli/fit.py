@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from degmm.cli.fit_picture import draw_fit, draw_training, drawn_as
-from degmm.cli.flags import FIT_FLAGS, in_flags
+from degmm.cli.flags import FIT_FLAGS, in_flags, translated
 from degmm.cli.inputs import make_model, members_seen, read_cases, report_data
 from degmm.cli.tables import print_table, with_spreads
 from degmm.ensembles import Ensemble
@@ -66,7 +66,8 @@ def _fit(file: Path, model: Any, data: Ensemble, kept: Ensemble, output: Path, f
 
 def _report_clusters(model: Any, kept: Ensemble) -> None:
     name, deep = type(model).__name__, hasattr(model, "kl_")
-    print(f"{name}: {model.result_.value} ({counted(model.n_iter_, 'epoch' if deep else 'iteration')})")
+    how = translated(model.result_.value, FIT_FLAGS)
+    print(f"{name}: {how} ({counted(model.n_iter_, 'epoch' if deep else 'iteration')})")
     n_members = int(kept.counts.sum()) if not model._single_member else len(kept)
     print(f"log-likelihood a member: {model.log_likelihood_ / n_members:.4f} nats")
     if deep:

@@ -94,7 +94,7 @@ MemberSubsets = Annotated[
     int, typer.Option(min=0, help="Random subsets of its members in which degmm also sees each ensemble.")
 ]
 ValidationFraction = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of the ensembles kept out to stop the training early.")
+    float, typer.Option(help="Share of the ensembles, below 1, kept out to stop the training early.")
 ]
 Patience = Annotated[int, typer.Option(min=1, help="Epochs without a better one before that stop.")]
 Checkpoint = Annotated[

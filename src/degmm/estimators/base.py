@@ -178,8 +178,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         unit = weight_unit(weights)
         dtype = members.dtype if precision is None else precision
         n_features = members.shape[2]
-        projection = None if learn is None else learn(members, weights / unit)
-        members = members if projection is None else encoded(projection, members)
+        projection = None if learn is None else learn(members.astype(dtype, copy=False), weights / unit)
+        members = members if projection is None else encoded(projection, members.astype(dtype, copy=False))
         common = family.covariance.common_scale
         moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
         weighted = moments if used.all() else moments.take(np.flatnonzero(used))
@@ -217,7 +217,9 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
                 f"X has {D} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input"
             )
-        return members if self._projection is None else encoded(self._projection, members)
+        if self._projection is None:
+            return members
+        return encoded(self._projection, members.astype(self._precision, copy=False))
 
     def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
         members = self._validated(X)

@@ -120,6 +120,12 @@ def check_share(name: str, value: Any, *, below: float | None = None) -> float:
 
 def check_context(context: Any, n: int, n_columns: int | None = None) -> np.ndarray:
     """Return a context as an array (n, C) in float64; (n,) is read as C = 1."""
+    kind = np.asarray(context).dtype.kind
+    if kind in "mMc":
+        raise ValueError(
+            f"context: expected numbers, got {np.asarray(context).dtype}; pass the day of the year, its sine "
+            "and cosine, or what else matters of a date"
+        )
     try:
         values = np.asarray(context, np.float64)
     except (TypeError, ValueError) as error:

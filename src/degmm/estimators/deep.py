@@ -140,7 +140,8 @@ class DEGMM(Projected, Mixture):
     n_iter_, converged_ : int, bool
         Epochs, and whether all of them stayed finite.
     result_, n_parameters_ : Result, int
-        As in :class:`EGMM`; ``n_parameters_`` counts the mixture's parameters, not the network's.
+        As in :class:`EGMM`; ``n_parameters_`` counts the mixture's parameters, not the encoder's. With
+        context those of the prior's network are part of the mixture, and are counted.
 
     Examples
     --------
@@ -230,7 +231,9 @@ class DEGMM(Projected, Mixture):
         context : array-like, shape (n, C), optional
             What is known of each ensemble beside its members, such as the season. The prior of the
             clusters then depends on it, π_k(u), and the network reads it; it must be given to all
-            that is asked of the model.
+            that is asked of ensembles. On few ensembles it can learn what is chance: compare held-out
+            scores, or use ``validation_fraction``. What is asked of no ensemble (``sample``,
+            ``marginal``, ``conditional``) takes the average prior, ``weights_``.
 
         Returns
         -------
@@ -258,6 +261,7 @@ class DEGMM(Projected, Mixture):
                 whole.take(training) if training.size < n else whole,
                 data.members[training] if training.size < n else data.members,
                 whole.take(validation) if validation.size else None,
+                whole,
                 sizes,
                 settings,
                 rng,
@@ -273,7 +277,7 @@ class DEGMM(Projected, Mixture):
         log_density, posterior = self._evaluate(data.moments, self._log_prior(context, n))
         weights = np.asarray(data.moments.weights, np.float64)
         self.log_likelihood_ = float(weights @ log_density.astype(np.float64)) * data.unit
-        self.kl_ = divergence(gamma, posterior, weights)
+        self.kl_ = divergence(gamma, posterior, weights) if np.isfinite(gamma).all() else float("nan")
         self.snapshots_ = [self._in_data_units(s) for s in fitted.snapshots]
         if self.kl_ > LARGE_KL:
             warnings.warn(
@@ -283,6 +287,10 @@ class DEGMM(Projected, Mixture):
                 stacklevel=2,
             )
         return self
+
+    def _publish(self) -> None:
+        super()._publish()
+        self.n_parameters_ += nets.gate_size(self._make, self._sizes)
 
     def _checkpoints(self, data: TrainingData, context: np.ndarray | None) -> Checkpoints:
         every = check_integer("checkpoint_every", self.checkpoint_every, 1)
@@ -417,18 +425,18 @@ class DEGMM(Projected, Mixture):
         return arrays, facts
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        super()._set_state(arrays, facts)
-        self._restore_projection(arrays)
         sizes, encoder = facts["sizes"], getattr(self, "encoder", "moments")
         self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
         self._make = find_encoder(encoder)
-        if facts["own_encoder"] is not None and isinstance(encoder, str):
-            raise ValueError(f"encoder: the model has its own, {facts['own_encoder']}; pass it to load")
+        super()._set_state(arrays, facts)
+        self._restore_projection(arrays)
         shapes = nets.template(self._make, self._sizes)
         self._network = nets.from_arrays(shapes, arrays, "network.")
         self._prior, self._reference, self._order = (arrays[k] for k in ("prior", "reference", "order"))
         self.kl_ = float(facts["kl"])
         context = [arrays[name] for name in CONTEXT_ARRAYS if name in arrays]
+        if any(part.shape != (self._sizes.n_context,) for part in context):
+            raise ValueError(f"the context's units are not those of {self._sizes.n_context} columns")
         self._context_scaling = Scaling(*context) if context else None
         self.snapshots_ = []
 

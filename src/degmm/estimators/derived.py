@@ -36,7 +36,7 @@ class Mixture(BaseMixture):
         -------
         MixtureDensity
             With ``weights`` (n, K), ``means`` (n, K, D), ``covariances`` (n, K, D, D), ``logpdf``
-            and ``sample``, in the units of the data.
+            and ``sample``, in the units of the data; of a code, for a model with a projection.
         """
         moments = self._moments(X)
         _, posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))

@@ -11,6 +11,7 @@ from degmm.choices import find
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_integer
 from degmm.projections.registry import PROJECTIONS, learned, restored
+from degmm.wording import counted
 
 PREFIX = "projection."
 """Of the names of its arrays in a saved model"""
@@ -38,12 +39,15 @@ class Projected(BaseMixture):
         """
         check_is_fitted(self)
         projection = self._need_projection()
-        given = np.asarray(codes, np.float64)
+        try:
+            given = np.asarray(codes, np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"codes: could not be read as an array of numbers ({error})") from error
         L = self.means_.shape[1]
         if given.ndim == 0 or given.shape[-1] != L:
             raise ValueError(f"codes: expected {L} numbers along the last axis, got shape {given.shape}")
         decoded = projection.decode(given.reshape(-1, L))
-        return decoded.reshape(*given.shape[:-1], -1).astype(self._precision)
+        return decoded.reshape(*given.shape[:-1], self.n_features_in_).astype(self._precision)
 
     def _need_projection(self) -> Any:
         if self._projection is None:
@@ -57,16 +61,19 @@ class Projected(BaseMixture):
         name, latent_dim = self.projection, self.latent_dim
         if name is None:
             if latent_dim is not None:
-                raise ValueError("latent_dim: has no effect without projection='linear' or 'autoencoder'")
+                raise ValueError("latent_dim: has no effect without a projection, linear or autoencoder")
             return None
         find("projection", name, PROJECTIONS)
         if latent_dim is None:
-            raise ValueError(f"latent_dim: say how many numbers a code of projection={name!r} has")
+            raise ValueError(
+                f"latent_dim: say how many numbers a code of projection={name!r} has, such as latent_dim=2"
+            )
         L = check_integer("latent_dim", latent_dim, 1)
 
         def learn(members: np.ndarray, weights: np.ndarray) -> Any:
             if members.shape[2] < L:
-                raise ValueError(f"latent_dim: expected at most the {members.shape[2]} variables, got {L}")
+                many = counted(members.shape[2], "variable")
+                raise ValueError(f"latent_dim: {L} are more than the {many} of a member; lower it")
             return learned(name, members, weights, L, tuple(self.hidden), rng)
 
         return learn
@@ -78,4 +85,12 @@ class Projected(BaseMixture):
 
     def _restore_projection(self, arrays: dict[str, np.ndarray]) -> None:
         parts = {name.removeprefix(PREFIX): part for name, part in arrays.items() if name.startswith(PREFIX)}
-        self._projection = restored(str(self.projection), parts) if parts else None
+        if self.projection is None and not parts:
+            return
+        projection = restored(str(self.projection), parts)
+        sizes = projection.encode(np.zeros((1, self.n_features_in_), self._precision)).shape[1]
+        if not sizes == self.latent_dim == self._parameters.means.shape[1]:
+            raise ValueError(
+                f"the projection has codes of {sizes} numbers, latent_dim is {self.latent_dim!r}"
+            )
+        self._projection = projection

@@ -40,6 +40,10 @@ class Schedule(NamedTuple):
     """λ of the penalty λ Σ_k tr W_k on the loss a member"""
     clip: Float[Array, ""]
     """Largest norm of a gradient; longer ones are shortened to it"""
+    batch_weight: Float[Array, ""]
+    """Σ w of a batch, in the mean over batches"""
+    batch_members: Float[Array, ""]
+    """Σ w M, likewise"""
     patience: Int[Array, ""]
     """Epochs without a better validation objective after which training stops"""
 
@@ -123,12 +127,10 @@ def train(
 
     def value_of(
         batch: Batch, log_gamma: Array, tilt: Array, parameters: MixtureParameters
-    ) -> tuple[Array, Array, Array]:
-        """Return the objective a member, the log joint densities and the share of each ensemble."""
-        share = batch.moments.weights / batch.moments.weights.sum()
+    ) -> tuple[Array, Array]:
+        """Return the objective, the weighted sum over the ensembles, and the log joint densities."""
         joint = log_prior(parameters.weights, tilt) + smooth_log_density(family, parameters, batch.moments)
-        members = (share * batch.moments.counts).sum()
-        return (share * objective.of_ensembles(joint, log_gamma)).sum() / members, joint, share
+        return (batch.moments.weights * objective.of_ensembles(joint, log_gamma)).sum(), joint
 
     def loss_of(
         network: Any, step: Array, previous: MixtureParameters, batch: Batch, subset: Batch | None
@@ -138,13 +140,13 @@ def train(
         settled = gamma if objective.through_m_step else lax.stop_gradient(gamma)
         factors = lax.stop_gradient(family.factor(previous))
         parameters = family.m_step(family.statistics(factors, batch.moments, settled), factors, limits)
+        weights = batch.moments.weights
         if count > 1:
-            rate = averaging_rate(step - schedule.warmup)
+            rate = averaging_rate(step - schedule.warmup, weights.sum() / schedule.batch_weight)
             parameters = averaged(family, previous, parameters, rate)
-        value, joint, share = value_of(batch, log_gamma, tilt, parameters)
-        members = (share * batch.moments.counts).sum()
+        value, joint = value_of(batch, log_gamma, tilt, parameters)
         trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
-        learning = (share * (batch.target * log_gamma).sum(axis=0)).sum() / members
+        learning = (weights * (batch.target * log_gamma).sum(axis=0)).sum()
         if subset is not None:
             # Fewer members say less: a bound on their likelihood would let small clusters die, and so
             # would learning what the parameters of this step make of them, since those follow γ. The
@@ -152,13 +154,19 @@ def train(
             fewer = response(graph, network, start.weights, subset.inputs)
             known = log_prior(start.weights, lax.stop_gradient(fewer.tilt))
             posterior = jax.nn.softmax(known + smooth_log_density(family, start, subset.moments), axis=0)
-            value = value + (share * (posterior * fewer.log_gamma).sum(axis=0)).sum() / members
-            learning = learning + (share * (subset.target * fewer.log_gamma).sum(axis=0)).sum() / members
-        loss = jnp.where(step < schedule.warmup, -learning, schedule.penalty * trace - value)
+            value = value + (weights * (posterior * fewer.log_gamma).sum(axis=0)).sum()
+            learning = learning + (weights * (subset.target * fewer.log_gamma).sum(axis=0)).sum()
+        # A member, by what a batch holds on average: a batch of heavy ensembles counts for more.
+        loss = jnp.where(
+            step < schedule.warmup,
+            -learning / schedule.batch_members,
+            schedule.penalty * trace - value / schedule.batch_members,
+        )
 
         log_density = logsumexp(joint, axis=0)
         divergence = (gamma * (log_gamma - joint + log_density)).sum(axis=0)
-        record = [loss, (share * log_density).sum() / members, (share * divergence).sum(), jnp.nan]
+        likelihood = (weights * log_density).sum() / schedule.batch_members
+        record = [loss, likelihood, (weights * divergence).sum() / schedule.batch_weight, jnp.nan]
         return loss, (parameters, jnp.stack([jnp.asarray(r, loss.dtype) for r in record]))
 
     def validated(state: DeepState) -> DeepState:
@@ -169,7 +177,8 @@ def train(
 
         def look(network: Any, parameters: MixtureParameters, best: Best) -> tuple[Best, Array]:
             log_gamma, tilt = response(graph, network, start.weights, batch.inputs)
-            value = value_of(batch, log_gamma, tilt, parameters)[0]
+            members = batch.moments.weights @ batch.moments.counts
+            value = value_of(batch, log_gamma, tilt, parameters)[0] / members
             better = (value > best.value) & (state.step > schedule.warmup)
             found = Best(value, epoch, network, parameters)
             return jax.tree.map(partial(jnp.where, better), found, best), value

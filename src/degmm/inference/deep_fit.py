@@ -14,7 +14,14 @@ from degmm.inference.batches import Ensembles, random_subset
 from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, train
 from degmm.inference.feed import Feed
-from degmm.inference.finish import Trained, full_m_step, network_of, polished, responsibilities
+from degmm.inference.finish import (
+    Trained,
+    current_network,
+    full_m_step,
+    network_of,
+    polished,
+    responsibilities,
+)
 from degmm.inference.objectives import Objective
 from degmm.inference.progress import TrainingProgress
 from degmm.inference.search import EMSettings, search_on_sample
@@ -88,6 +95,7 @@ def fit_deep(
     ensembles: Ensembles,
     members: Float[np.ndarray, "n M D"],
     validation: Ensembles | None,
+    shown: Ensembles,
     sizes: EncoderSizes,
     settings: DeepSettings,
     rng: np.random.Generator,
@@ -103,6 +111,8 @@ def fit_deep(
         Their members, for random subsets of them.
     validation : Ensembles, optional
         By which the best network of the training is chosen.
+    shown : Ensembles
+        Those whose labels the snapshots hold.
     sizes : EncoderSizes
     settings : DeepSettings
     rng : Generator
@@ -117,7 +127,7 @@ def fit_deep(
     seed = int(rng.integers(2**31 - 1))
     feed = Feed(family, views, validation, start, settings.batch_size, seed)
     steps = feed.epoch_steps
-    schedule = _schedule(settings, steps, ensembles.moments.mean.dtype)
+    schedule = _schedule(settings, feed, ensembles)
     limits = settings.start.limits(ensembles.moments)
 
     def advance(state: DeepState, sets: Sets, stop: int) -> DeepState:
@@ -133,17 +143,15 @@ def fit_deep(
     offset = ensembles.scaling.log_jacobian
     with TrainingProgress(settings.progress, settings.max_epochs, offset) as progress:
 
-        def on_stop(state: DeepState, epoch: int) -> None:
-            if epoch in stops["progress"]:
-                done = int(state.step) // steps  # fewer, if it has stopped early
-                record = np.asarray(state.history)[max(done - 1, 0)]
-                progress.report(done, record[record[:, 0].argmin()])
-            if epoch in stops["snapshots"]:
-                every = range(settings.n_networks)
-                snapshots.append(
-                    [_snapshot(graph, network_of(state, r), start.weights, ensembles, epoch) for r in every]
-                )
-            if epoch in saved:
+        def on_stop(state: DeepState, planned: int) -> None:
+            epoch = int(state.step) // steps  # less than planned, if it has stopped early
+            if planned in stops["progress"] or state.stopped:
+                record = np.asarray(state.history)[max(epoch - 1, 0)]
+                progress.report(epoch, record[record[:, 0].argmin()])
+            if settings.snapshots and (planned in stops["snapshots"] or state.stopped):
+                networks = [current_network(state, r) for r in range(settings.n_networks)]
+                snapshots.append([_snapshot(graph, one, start.weights, shown, epoch) for one in networks])
+            if planned in saved or (saved and state.stopped):
                 checkpoints.save(epoch, state)
 
         state = _trained(feed, advance, state, stops["progress"] | stops["snapshots"] | saved, on_stop)
@@ -182,11 +190,17 @@ def _initial_networks(
     seed = int(rng.integers(2**31 - 1))
     some = ensembles if n <= SCALE_SAMPLE else ensembles.take(np.sort(rng.choice(n, SCALE_SAMPLE, False)))
     inputs = some.inputs()
+    nets.check_scores(settings.encoder, sizes, inputs)
     weights = np.pad(some.moments.weights, [(0, inputs.mean.shape[0] - some.n_samples)])
     return nets.initial_parameters(settings.encoder, sizes, seed, settings.n_networks, inputs, weights)
 
 
-def _schedule(settings: DeepSettings, epoch_steps: int, dtype: Any) -> Schedule:
+def _schedule(settings: DeepSettings, feed: Feed, ensembles: Ensembles) -> Schedule:
+    epoch_steps, dtype = feed.epoch_steps, ensembles.moments.mean.dtype
+    weights, counts = (
+        np.asarray(p, np.float64) for p in (ensembles.moments.weights, ensembles.moments.counts)
+    )
+    share = feed.batch_samples / ensembles.n_samples
     return Schedule(
         np.asarray(settings.learning_rate, dtype),
         np.asarray(settings.max_epochs * epoch_steps),
@@ -194,6 +208,8 @@ def _schedule(settings: DeepSettings, epoch_steps: int, dtype: Any) -> Schedule:
         np.asarray(round(settings.warmup * settings.max_epochs) * epoch_steps),
         np.asarray(settings.penalty, dtype),
         np.asarray(settings.clip_norm, dtype),
+        np.asarray(share * weights.sum(), dtype),
+        np.asarray(share * (weights @ counts), dtype),
         np.asarray(settings.patience),
     )
 
@@ -215,6 +231,8 @@ def _trained(
     on_stop: Callable[[DeepState, int], None],
 ) -> DeepState:
     """Train to the last of ``stops``, handing the state to ``on_stop`` after those epochs."""
+    if state.stopped:
+        return state  # early, before the training was taken up again
     for epoch in sorted(stops):
         stop = epoch * feed.epoch_steps
         if int(state.step) >= max(stop, 1):

@@ -37,6 +37,7 @@ class Feed:
         small = batch_size is None or batch_size >= whole.n_samples
         self._size = None if small else batch_size
         self.epoch_steps = 1 if self._size is None else -(-whole.n_samples // self._size)
+        self.batch_samples = whole.n_samples if self._size is None else self._size
         self._validation = None
         if validation is not None:
             self._validation = validation.batch(evaluate(family, start, validation.moments)[1])

@@ -27,12 +27,16 @@ class Trained(NamedTuple):
     parameters: MixtureParameters
 
 
+def current_network(state: DeepState, index: int) -> Trained:
+    """Return one of the networks of a training, as it is."""
+    return Trained(*jax.tree.map(lambda leaf: np.asarray(leaf)[index], (state.network, state.parameters)))
+
+
 def network_of(state: DeepState, index: int) -> Trained:
     """Return one of the networks of a training: where it was best on the validation set, if it ever was."""
-    network, parameters = state.network, state.parameters
     if state.best is not None and np.isfinite(np.asarray(state.best.value)[index]):
-        network, parameters = state.best.network, state.best.parameters
-    return Trained(*jax.tree.map(lambda leaf: np.asarray(leaf)[index], (network, parameters)))
+        state = state._replace(network=state.best.network, parameters=state.best.parameters)
+    return current_network(state, index)
 
 
 def responsibilities(

@@ -46,7 +46,7 @@ class TrainingProgress:
         if not self._enabled:
             return
         likelihood = record[1] - self._offset
-        text = f"loss {record[0]:.4f}, log-likelihood {likelihood:.4f} a member, KL {record[2]:.4f}"
+        text = f"loss {record[0]:.4f}, log-likelihood {likelihood:.4f} a member, KL {max(record[2], 0):.4f}"
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, description=text)
             return

@@ -10,9 +10,13 @@ DECAY, DELAY = 0.6, 2
 """The weight of batch t is (t + DELAY)^−DECAY"""
 
 
-def averaging_rate(step: Int[Array, ""]) -> Float[Array, ""]:
-    """Return the weight of the batch at a step, counted from the end of the warm-up."""
-    return (jnp.maximum(step, 0) + DELAY) ** -DECAY
+def averaging_rate(step: Int[Array, ""], mass: Float[Array, ""]) -> Float[Array, ""]:
+    """Return the weight of the batch at a step, counted from the end of the warm-up.
+
+    ``mass`` is the sum of its ensembles' weights, relative to that of batches on average.
+    """
+    rate = (jnp.maximum(step, 0) + DELAY) ** -DECAY
+    return rate * mass / (1 - rate + rate * mass)
 
 
 def averaged(

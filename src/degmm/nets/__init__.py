@@ -63,6 +63,33 @@ def template(make: MakeEncoder, sizes: EncoderSizes) -> nnx.State:
     return nnx.state(_abstract(make, sizes))
 
 
+def gate_size(make: MakeEncoder, sizes: EncoderSizes) -> int:
+    """Return the number of parameters of the gate, which are the mixture's own; 0 without context."""
+    gate = _abstract(make, sizes).gate
+    return 0 if gate is None else sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(nnx.state(gate)))
+
+
+def check_scores(make: MakeEncoder, sizes: EncoderSizes, inputs: EncoderInputs) -> None:
+    """See that an encoder of a user's own scores each ensemble and cluster.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    n, K = inputs.mean.shape[0], sizes.n_components
+    name = getattr(make, "__name__", repr(make))
+    try:
+        found = jax.eval_shape(lambda seen: make(sizes, rngs=nnx.Rngs(0))(seen), inputs).shape
+    except Exception as error:  # what a user's own code raises is not ours to list
+        raise ValueError(f"encoder: {name} cannot read these ensembles ({error})") from error
+    if found != (n, K):
+        raise ValueError(
+            f"encoder: {name} gives scores of shape {found}; expected one for each of {n} ensembles and "
+            f"{K} clusters, {(n, K)}"
+        )
+
+
 def initial_parameters(
     make: MakeEncoder,
     sizes: EncoderSizes,
@@ -140,9 +167,11 @@ __all__ = [
     "MakeEncoder",
     "Scores",
     "apply",
+    "check_scores",
     "find_encoder",
     "fixes_members",
     "from_arrays",
+    "gate_size",
     "initial_parameters",
     "prior",
     "reads_members",

@@ -22,7 +22,7 @@ LEARNING_RATE = 3e-3
 class Autoencoder(nnx.Module):
     """A code is a linear map of a member plus a dense network of it, and so is its way back.
 
-    The networks start at 0, so that training starts from the linear projection and can only better it.
+    The networks start at 0, so that training starts from the linear projection.
     """
 
     def __init__(self, n_features: int, latent_dim: int, hidden: tuple[int, ...], *, rngs: nnx.Rngs) -> None:

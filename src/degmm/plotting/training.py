@@ -16,7 +16,7 @@ def training(
     history: Mapping[str, np.ndarray],
     n_members: int,
     *,
-    warmup: float = 0.0,
+    warmup: int = 0,
     title: str = "",
     axes: Sequence[Axes] | None = None,
 ) -> Sequence[Axes]:
@@ -28,8 +28,8 @@ def training(
         ``history_`` of a deep model.
     n_members : int
         Members in all ensembles of the fit, Σ w_i M_i with weights.
-    warmup : float
-        Share of the epochs in which the network learnt the starting clusters; they are shaded.
+    warmup : int
+        Epochs in which the network learnt the starting clusters; they are shaded.
     title : str
     axes : sequence of two matplotlib Axes, optional
         For the log-likelihood, and for KL; by default axes of a new figure.
@@ -55,23 +55,26 @@ def training(
     epochs = np.arange(1, len(curves[0][1]) + 1)
     for i, (name, curve, line) in enumerate(curves):
         upper.plot(epochs, curve, color=colour_of(i), lw=1.4, ls=line, label=name)
-    low = min(np.nanquantile(curve, KEPT) for _, curve, _ in curves)
-    high = max(np.nanmax(curve) for _, curve, _ in curves)
-    margin = max(0.1 * (high - low), 1e-6)
-    upper.set_ylim(low - margin, high + margin)
+    finite = [curve[np.isfinite(curve)] for _, curve, _ in curves]
+    finite = [curve for curve in finite if curve.size]
+    if finite:
+        low = min(np.quantile(curve, KEPT) for curve in finite)
+        high = max(curve.max() for curve in finite)
+        margin = max(0.1 * (high - low), 1e-6)
+        upper.set_ylim(low - margin, high + margin)
     if len(curves) > 1:
         upper.legend(fontsize=8, frameon=False)
     upper.set_ylabel("nats a member")
     upper.set_title(title)
     divergence = np.asarray(history["kl"])
-    shown = np.where(divergence > 0, divergence, np.nan)
+    shown = np.where(np.isfinite(divergence) & (divergence > 0), divergence, np.nan)
     lower.plot(epochs, shown, color=colour_of(2), lw=1.4)
     lower.set_yscale("log")
     lower.set_ylabel("KL(γ ‖ posterior),\nnats an ensemble")
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     for panel in axes:
-        panel.axvspan(0.5, 0.5 + warmup * epochs.size, color="0.92", lw=0, zorder=0)
-    if warmup * epochs.size >= 1:
+        panel.axvspan(0.5, 0.5 + min(warmup, epochs.size), color="0.92", lw=0, zorder=0)
+    if warmup:
         lower.annotate("warm-up", (1, 0.05), xycoords=lower.get_xaxis_transform(), fontsize=8, color="0.4")
     return axes

@@ -8,12 +8,14 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.moments import bucket
-from degmm.nets import autoencoder
+from degmm.nets import autoencoder, from_arrays, to_arrays
 from degmm.precision import precision_of
 from degmm.projections.base import Rows
 from degmm.projections.linear import LinearProjection
 
 STEPS = 3000
+NETWORK = "network."
+"""Of the names of the network's parameters among the arrays"""
 
 
 class AutoencoderProjection:
@@ -59,20 +61,18 @@ class AutoencoderProjection:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that is learned, by name."""
-        leaves = {f"leaf{i:02d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(self._state))}
-        return self._linear.arrays() | leaves | {"hidden": np.asarray(self._hidden, np.float64)}
+        network = to_arrays(self._state, NETWORK)
+        return self._linear.arrays() | network | {"hidden": np.asarray(self._hidden, np.float64)}
 
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray]) -> Self:
         """Return the projection that :meth:`arrays` describes."""
         hidden = tuple(int(width) for width in arrays["hidden"])
-        leaves = [arrays[name] for name in sorted(arrays) if name.startswith("leaf")]
-        names = ("centre", "scale", "components", "spread")
-        made = cls(LinearProjection(*(arrays[name] for name in names)), hidden, leaves[0].dtype, None)
-        blank, structure = jax.tree.flatten(made._state)
-        if [np.shape(leaf) for leaf in leaves] != [leaf.shape for leaf in blank]:
-            raise ValueError("the autoencoder's parameters have other shapes than its sizes ask for")
-        made._state = jax.tree.unflatten(structure, leaves)
+        network = {name: part for name, part in arrays.items() if name.startswith(NETWORK)}
+        rest = {name: part for name, part in arrays.items() if name not in network and name != "hidden"}
+        dtype = next(iter(network.values())).dtype
+        made = cls(LinearProjection.restored(rest), hidden, dtype, None)
+        made._state = from_arrays(made._state, network, NETWORK)
         return made
 
 

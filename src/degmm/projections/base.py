@@ -57,7 +57,7 @@ def sampled_rows(
     centre = share @ rows
     values = (rows - centre).astype(members.dtype)
     spread = np.sqrt(share @ values.astype(np.float64) ** 2)
-    varies = spread > 64 * np.finfo(members.dtype).eps * np.maximum(np.abs(centre), spread.max())
+    varies = spread > 64 * np.finfo(members.dtype).eps * np.abs(centre)
     scale = np.where(varies, spread, 1)
     return Rows((values / scale).astype(members.dtype), share, centre, scale)
 

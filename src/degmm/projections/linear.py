@@ -7,6 +7,7 @@ from jaxtyping import Float
 from sklearn.utils.extmath import randomized_svd
 
 from degmm.projections.base import Rows
+from degmm.wording import counted
 
 EXACT_SIZE = 600
 """Up to so many variables the components are exact; beyond, they are found by random projections."""
@@ -37,9 +38,9 @@ class LinearProjection:
             If they span fewer dimensions.
         """
         D = rows.values.shape[1]
-        weighted = rows.values * np.sqrt(rows.weights)[:, None].astype(rows.values.dtype)
+        weighted = rows.values * np.sqrt(rows.weights)[:, None]  # in float64
         if D <= EXACT_SIZE:
-            covariance = (weighted.T @ weighted).astype(np.float64)
+            covariance = weighted.T @ weighted
             values, vectors = np.linalg.eigh(covariance)
             variance, components = values[::-1][:latent_dim], vectors.T[::-1][:latent_dim]
         else:
@@ -50,10 +51,13 @@ class LinearProjection:
         largest = np.abs(components).argmax(axis=1)
         components = components * np.sign(components[np.arange(len(components)), largest])[:, None]
         spread = np.sqrt(np.maximum(variance, 0))
-        rank = int((spread > 64 * np.finfo(rows.values.dtype).eps * spread.max()).sum())
+        # roots of eigenvalues of a covariance: what rounding leaves of 0 is of the size of the root of eps
+        data, root = np.finfo(rows.values.dtype).eps, np.sqrt(D * np.finfo(np.float64).eps)
+        rank = int((spread > 64 * max(data, root) * spread.max()).sum())
         if rank < latent_dim:
             raise ValueError(
-                f"latent_dim: the members vary in {rank} directions only, got {latent_dim}; lower it"
+                f"latent_dim: the members vary in {counted(rank, 'direction')} only, got {latent_dim}; "
+                "lower it"
             )
         return cls(rows.centre, rows.scale, components, spread)
 
@@ -73,5 +77,17 @@ class LinearProjection:
 
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray]) -> Self:
-        """Return the projection that :meth:`arrays` describes."""
+        """Return the projection that :meth:`arrays` describes.
+
+        Raises
+        ------
+        ValueError
+            If it describes none.
+        """
+        if set(arrays) != {"centre", "scale", "components", "spread"} or arrays["components"].ndim != 2:
+            raise ValueError(f"the projection's arrays are {', '.join(sorted(arrays)) or 'missing'}")
+        L, D = arrays["components"].shape
+        for name, shape in (("centre", (D,)), ("scale", (D,)), ("spread", (L,))):
+            if arrays[name].shape != shape or (name != "centre" and not (arrays[name] > 0).all()):
+                raise ValueError(f"the projection's {name} is not positive of shape {shape}")
         return cls(**arrays)
