@@ -223,7 +223,7 @@ def draw_picture(path: Path, results: dict[str, dict[str, np.ndarray]]) -> None:
     figure, (axes,) = new_figure(size=(7.2, 0.27 * sum(len(m) + 1 for m in results.values()) + 0.6))
     labels: list[str] = []
     for case, models in results.items():
-        axes.annotate(case, (0, len(labels)), (-6, 0), textcoords="offset points", ha="left", va="center")
+        axes.annotate(case, (0, len(labels)), (8, 0), textcoords="offset points", ha="left", va="center")
         axes.axhline(len(labels) - 0.5, color="0.85", lw=0.7)
         labels.append("")
         for name, (_, lost, _) in models.items():

@@ -236,20 +236,14 @@ def test_heavy_ensembles_count_for_more_in_batches():
 
 
 def test_a_training_that_stopped_early_is_not_taken_up_again(tmp_path):
-    X = np.random.default_rng(0).normal(size=(60, 3, 2))
-    settings = {
-        "n_init": 2,
-        "validation_fraction": 0.5,
-        "patience": 5,
-        "encoder": "deep_sets",
-        "snapshots": 8,
-    }
-    settings |= {"checkpoint": tmp_path, "checkpoint_every": 10, "max_epochs": 1000, "random_state": 0}
-    model = DEGMM(2, **settings).fit(X)
-    assert model.n_iter_ < 1000
+    X = make_exchangeable_mixture(400, 10, 2, 3, seed=1)[0]
+    settings = {"validation_fraction": 0.25, "patience": 20, "learning_rate": 0.3, "max_epochs": 400}
+    settings |= {"checkpoint": tmp_path, "checkpoint_every": 10, "snapshots": 8, "random_state": 0}
+    model = DEGMM(3, **settings).fit(X)
+    assert model.n_iter_ < 400
     assert model.snapshots_[-1].epoch == model.n_iter_
-    assert model.snapshots_[-1].labels.shape == (40,)
-    again = DEGMM(2, **settings).fit(X)
+    assert model.snapshots_[-1].labels.shape == (400,)
+    again = DEGMM(3, **settings).fit(X)
     assert again.n_iter_ == model.n_iter_
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
