@@ -234,3 +234,19 @@ def test_shared_centres_show_the_spread_within_an_ensemble(D, figure_of_fit):
         np.testing.assert_allclose(bars, [[-3, -1], [1, 3]])
     plain = figure_of_fit(data, fitted(2, D, np.arange(40) % 2))
     assert "of one ensemble about" not in plain.get_supxlabel()
+
+
+def test_the_picture_of_a_training():
+    from degmm.plotting import training
+
+    epochs = np.arange(1, 41)
+    history = {"log_likelihood": -100.0 - 50 / epochs, "kl": 1.0 / epochs, "validation": -1 - 1 / epochs}
+    upper, lower = training(history, 100, warmup=10, kl=0.01)
+    band = upper.patches[0].get_extents().transformed(upper.transData.inverted())
+    assert (band.x0, band.x1) == pytest.approx((0.5, 10.5))
+    assert upper.get_lines()[0].get_ydata()[-1] == pytest.approx(-1.0125)
+    assert [line.get_xdata()[0] for line in lower.get_lines() if line.get_linestyle() == ":"] == [40]
+    broken = {"log_likelihood": np.full(5, np.nan), "kl": np.full(5, -np.inf)}
+    training(broken, 10)
+    with pytest.raises(ValueError, match="axes: expected 2"):
+        training(history, 100, axes=[upper])

@@ -83,5 +83,6 @@ def draw_training(path: Path, kept: Ensemble, model: Any) -> None:
     n_members = len(kept) if model._single_member else int(kept.counts.sum())
     figure, axes = new_figure(2, 1, size=(6.0, 4.4), sharex=True)
     title = f"{type(model).__name__}, K = {model.n_components}: training"
-    training(model.history_, n_members, warmup=round(model.warmup * model.max_epochs), title=title, axes=axes)
+    warmup = round(model.warmup * model.max_epochs)
+    training(model.history_, n_members, warmup=warmup, kl=model.kl_, title=title, axes=axes)
     save_figure(figure, path)

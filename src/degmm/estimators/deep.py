@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import warnings
 from numbers import Integral
 from pathlib import Path
@@ -136,7 +137,8 @@ class DEGMM(Projected, Mixture):
         Total log-likelihood of the training ensembles, in nats.
     history_ : dict
         ``loss`` (a member), ``log_likelihood`` (total) and ``kl`` (an ensemble), by epoch of the
-        training, before the polish; with a validation set also its ``validation`` objective (a member).
+        training, before the polish (with batches, means over the steps of an epoch, each under the
+        parameters of its step); with a validation set also its ``validation`` objective (a member).
     n_iter_, converged_ : int, bool
         Epochs, and whether all of them stayed finite.
     result_, n_parameters_ : Result, int
@@ -296,6 +298,8 @@ class DEGMM(Projected, Mixture):
         every = check_integer("checkpoint_every", self.checkpoint_every, 1)
         if self.checkpoint is None:
             return Checkpoints(None, every, "")
+        if not isinstance(self.checkpoint, str | os.PathLike) or not str(self.checkpoint):
+            raise ValueError(f"checkpoint: expected the path of a folder, got {self.checkpoint!r}")
         if not isinstance(self.random_state, Integral):
             raise ValueError(
                 f"random_state: expected an integer with checkpoint={str(self.checkpoint)!r}, so that the "
@@ -377,7 +381,8 @@ class DEGMM(Projected, Mixture):
         if not isinstance(self.hidden, tuple | list) or not self.hidden:
             raise ValueError(f"hidden: expected a tuple of layer widths such as (32,), got {self.hidden!r}")
         for width in self.hidden:
-            check_integer("hidden", width, 1)
+            if isinstance(width, bool) or not isinstance(width, Integral) or width < 1:
+                raise ValueError(f"hidden: expected widths of at least 1 such as (32,), got {self.hidden!r}")
         max_epochs = check_integer("max_epochs", self.max_epochs, 1)
         objective = find_objective(self.objective)
         penalty = check_number("penalty", self.penalty, 0)

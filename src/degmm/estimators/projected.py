@@ -46,6 +46,8 @@ class Projected(BaseMixture):
         L = self.means_.shape[1]
         if given.ndim == 0 or given.shape[-1] != L:
             raise ValueError(f"codes: expected {L} numbers along the last axis, got shape {given.shape}")
+        if not np.isfinite(given).all():
+            raise ValueError("codes: every number must be finite; leave absent members out")
         decoded = projection.decode(given.reshape(-1, L))
         return decoded.reshape(*given.shape[:-1], self.n_features_in_).astype(self._precision)
 

@@ -8,6 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from degmm.plotting.style import colour_of, new_figure
 
+LEAST_KL = 1e-8
+"""Divergences below are rounding, or those of clusters that are still equal, and are not drawn."""
 KEPT = 0.05
 """Share of the lowest log-likelihoods that the axis leaves out, since the first epochs are far below."""
 
@@ -17,6 +19,7 @@ def training(
     n_members: int,
     *,
     warmup: int = 0,
+    kl: float | None = None,
     title: str = "",
     axes: Sequence[Axes] | None = None,
 ) -> Sequence[Axes]:
@@ -30,9 +33,13 @@ def training(
         Members in all ensembles of the fit, Σ w_i M_i with weights.
     warmup : int
         Epochs in which the network learnt the starting clusters; they are shaded.
+    kl : float, optional
+        KL at the end, after the polish (``kl_``); drawn as a point.
     title : str
     axes : sequence of two matplotlib Axes, optional
         For the log-likelihood, and for KL; by default axes of a new figure.
+
+    A dotted line marks the epoch whose network was kept, where there was a validation set.
 
     Returns
     -------
@@ -67,8 +74,18 @@ def training(
     upper.set_ylabel("nats a member")
     upper.set_title(title)
     divergence = np.asarray(history["kl"])
-    shown = np.where(np.isfinite(divergence) & (divergence > 0), divergence, np.nan)
+    shown = np.where(np.isfinite(divergence) & (divergence > LEAST_KL), divergence, np.nan)
     lower.plot(epochs, shown, color=colour_of(2), lw=1.4)
+    if kl is not None and kl > LEAST_KL:
+        lower.plot(epochs[-1], kl, "o", color=colour_of(2), ms=4.5, clip_on=False, label="after polishing")
+        lower.legend(fontsize=8, frameon=False)
+    if "validation" in history and epochs.size > warmup:
+        kept = warmup + 1 + int(np.nan_to_num(curves[1][1][warmup:], nan=-np.inf).argmax())
+        for panel in axes:
+            panel.axvline(kept, color="0.4", lw=0.8, ls=":")
+        upper.annotate(
+            "kept", (kept, 0.03), xycoords=upper.get_xaxis_transform(), ha="right", fontsize=8, color="0.4"
+        )
     lower.set_yscale("log")
     lower.set_ylabel("KL(γ ‖ posterior),\nnats an ensemble")
     lower.set_xlabel("epoch")
