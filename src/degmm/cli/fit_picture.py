@@ -21,7 +21,7 @@ def drawn_as(model: Any, kept: Ensemble) -> tuple[np.ndarray, list[str]]:
     These are the variables, or the codes of a model with a projection.
     """
     members = np.where(kept.mask[..., None], kept.values, np.nan)
-    if model._projection is None:
+    if getattr(model, "_projection", None) is None:
         return members.astype(np.float64), names_with_units(kept)
     codes = model.encode(members[:, :1] if model._single_member else members)
     return codes.astype(np.float64), [f"code {d + 1}" for d in range(codes.shape[2])]
