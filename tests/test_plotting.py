@@ -39,6 +39,7 @@ def fitted(K, D, labels, single=False, shared=False):
         covariances_=np.stack([np.eye(D)] * K),
         within_covariances_=np.stack([0.25 * np.eye(D)] * K),
         between_covariances_=np.stack([0.75 * np.eye(D)] * K) if shared else np.zeros((K, D, D)),
+        _projection=None,
     )
 
 

@@ -65,9 +65,8 @@ def _check_values(arrays: dict[str, np.ndarray], K: int) -> None:
         raise ValueError("scaling.scale is not positive")
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < K)).all():
         raise ValueError(f"labels are not numbers of {K} clusters")
-    if "order" in arrays and arrays["order"].dtype.kind != "i":
-        raise ValueError("order is no order: not integers")
-    if "order" in arrays and not np.array_equal(np.sort(arrays["order"]), np.arange(K)):
+    order = arrays.get("order", np.arange(K))
+    if order.dtype.kind != "i" or not np.array_equal(np.sort(order), np.arange(K)):
         raise ValueError(f"order is no order of {K} clusters")
     for name in ("prior", "reference"):
         if name in arrays and (arrays[name].shape != (K,) or not (arrays[name] > 0).all()):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from degmm.cli.fit_picture import draw_fit, draw_training, drawn_as
+from degmm.cli.fit_picture import axis_names, draw_fit, draw_training
 from degmm.cli.flags import FIT_FLAGS, in_flags, translated
 from degmm.cli.inputs import make_model, members_seen, read_cases, report_data
 from degmm.cli.tables import print_table, with_spreads
@@ -74,7 +74,7 @@ def _report_clusters(model: Any, kept: Ensemble) -> None:
         print(f"KL of the network's γ from the exact posterior: {model.kl_:.2g} nats an ensemble")
     sizes = np.bincount(model.labels_, minlength=model.n_components)
     spreads = np.sqrt(np.diagonal(model.covariances_, axis1=1, axis2=2))
-    called = drawn_as(model, kept)[1]
+    called = axis_names(model, kept)
     columns = [with_spreads(model.means_[:, d], spreads[:, d]) for d in range(len(called))]
     title = "clusters: mean ± spread of a member"
     if model.between_covariances_.any():

@@ -15,16 +15,19 @@ def names_with_units(data: Ensemble) -> list[str]:
     return [f"{name} [{unit}]" if unit else name for name, unit in zip(data.variables, units, strict=True)]
 
 
-def drawn_as(model: Any, kept: Ensemble) -> tuple[np.ndarray, list[str]]:
-    """Return the members that a model's parameters are about, NaN where absent, and what they are called.
+def axis_names(model: Any, kept: Ensemble) -> list[str]:
+    """Return what a model's means are about: the variables, or the codes of a model with a projection."""
+    if model._projection is None:
+        return names_with_units(kept)
+    return [f"code {d + 1}" for d in range(model.means_.shape[1])]
 
-    These are the variables, or the codes of a model with a projection.
-    """
+
+def _drawn(model: Any, kept: Ensemble) -> np.ndarray:
+    """Return the members, or their codes, that a model's parameters are about; NaN where absent."""
     members = np.where(kept.mask[..., None], kept.values, np.nan)
-    if getattr(model, "_projection", None) is None:
-        return members.astype(np.float64), names_with_units(kept)
-    codes = model.encode(members[:, :1] if model._single_member else members)
-    return codes.astype(np.float64), [f"code {d + 1}" for d in range(codes.shape[2])]
+    if model._projection is not None:
+        members = model.encode(members[:, :1] if model._single_member else members)
+    return members.astype(np.float64)
 
 
 def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
@@ -35,7 +38,7 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
     """
     from degmm.plotting import Projection, cluster_legend, clusters, new_figure, save_figure
 
-    members, names = drawn_as(model, kept)
+    members, names = _drawn(model, kept), axis_names(model, kept)
     n, flat = len(kept), len(names) == 1
     if model._single_member:
         points, shown = members[:, 0], counted(n, "first member")

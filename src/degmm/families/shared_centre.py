@@ -33,8 +33,6 @@ from degmm.moments import Moments, unpack
 
 PRODUCT_FEATURES = 4
 """Up to this D the logarithms of D factors are one logarithm of their product, which cannot overflow."""
-
-
 FLOOR_ROUNDS = 12
 """Rounds in which floored and pooled covariances agree; the likelihood is then exact to rounding."""
 

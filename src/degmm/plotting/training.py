@@ -25,6 +25,8 @@ def training(
 ) -> Sequence[Axes]:
     """Draw the log-likelihood a member and the KL divergence of a deep fit against its epochs.
 
+    A dotted line marks the epoch whose network was kept, where there was a validation set.
+
     Parameters
     ----------
     history : mapping of str to ndarray
@@ -38,8 +40,6 @@ def training(
     title : str
     axes : sequence of two matplotlib Axes, optional
         For the log-likelihood, and for KL; by default axes of a new figure.
-
-    A dotted line marks the epoch whose network was kept, where there was a validation set.
 
     Returns
     -------

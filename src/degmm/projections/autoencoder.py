@@ -27,7 +27,7 @@ class AutoencoderProjection:
         self._state = blank if state is None else state
 
     @classmethod
-    def learned(cls, rows: Rows, latent_dim: int, hidden: tuple[int, ...], rng: np.random.Generator) -> Self:
+    def learned(cls, rows: Rows, latent_dim: int, rng: np.random.Generator, hidden: tuple[int, ...]) -> Self:
         """Return the projection of an autoencoder with those hidden widths, trained on ``rows``."""
         linear, dtype = LinearProjection.learned(rows, latent_dim, rng), rows.values.dtype
         seed = int(rng.integers(2**31 - 1))

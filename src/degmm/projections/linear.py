@@ -29,8 +29,10 @@ class LinearProjection:
         )
 
     @classmethod
-    def learned(cls, rows: Rows, latent_dim: int, rng: np.random.Generator) -> Self:
-        """Return the projection on to the first ``latent_dim`` components of ``rows``.
+    def learned(
+        cls, rows: Rows, latent_dim: int, rng: np.random.Generator, hidden: tuple[int, ...] = ()
+    ) -> Self:
+        """Return the projection on to the first ``latent_dim`` components of ``rows``; it has no ``hidden``.
 
         Raises
         ------
@@ -46,7 +48,7 @@ class LinearProjection:
         else:
             seed = int(rng.integers(2**31 - 1))
             _, singular, components = randomized_svd(weighted, latent_dim, random_state=seed)
-            variance, components = singular**2, components
+            variance = singular**2
         # the sign of a component is free: its largest entry is positive
         largest = np.abs(components).argmax(axis=1)
         components = components * np.sign(components[np.arange(len(components)), largest])[:, None]

@@ -31,9 +31,7 @@ def learned(
     """
     kind = find("projection", name, PROJECTIONS)
     rows = sampled_rows(members, weights, rng)
-    if kind is AutoencoderProjection:
-        return AutoencoderProjection.learned(rows, latent_dim, hidden, rng)
-    return LinearProjection.learned(rows, latent_dim, rng)
+    return kind.learned(rows, latent_dim, rng, hidden)
 
 
 def restored(name: str, arrays: dict[str, np.ndarray]) -> Projection:
