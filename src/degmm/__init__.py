@@ -13,6 +13,7 @@ _EXPORTS = {
     "EGMM": "degmm.estimators",
     "DGMM": "degmm.estimators",
     "DEGMM": "degmm.estimators",
+    "DAGMM": "degmm.estimators",
     "Ensemble": "degmm.ensembles",
     "read_ensemble": "degmm.ensembles",
     "Comparison": "degmm.comparison",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ impo
     from degmm.comparison import compare as compare
     from degmm.ensembles import Ensemble as Ensemble
     from degmm.ensembles import read_ensemble as read_ensemble
+    from degmm.estimators import DAGMM as DAGMM
     from degmm.estimators import DEGMM as DEGMM
     from degmm.estimators import DGMM as DGMM
     from degmm.estimators import EGMM as EGMM

@@ -2,7 +2,7 @@
 
 from degmm.estimators.em import EGMM, GMM
 
-__all__ = ["DEGMM", "DGMM", "EGMM", "GMM"]
+__all__ = ["DAGMM", "DEGMM", "DGMM", "EGMM", "GMM"]
 
 
 def __getattr__(name: str) -> object:
@@ -11,6 +11,10 @@ def __getattr__(name: str) -> object:
         from degmm.estimators.deep import DEGMM
 
         return DEGMM
+    if name == "DAGMM":
+        from degmm.estimators.dagmm import DAGMM
+
+        return DAGMM
     if name == "DGMM":
         from degmm.estimators.deep_single import DGMM
 

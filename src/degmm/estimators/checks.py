@@ -109,6 +109,19 @@ def generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(check_integer("random_state", random_state, 0))
 
 
+def check_widths(name: str, widths: Any, *, least: int = 0) -> tuple[int, ...]:
+    """Return the widths of layers, of which there must be at least ``least``."""
+    good = isinstance(widths, tuple | list) and len(widths) >= least
+    if good:
+        whole = (isinstance(w, numbers.Integral) and not isinstance(w, bool) for w in widths)
+        good = all(whole) and all(w >= 1 for w in widths)
+    if not good:
+        raise ValueError(
+            f"{name}: expected a tuple of layer widths of at least 1 such as (32,), got {widths!r}"
+        )
+    return tuple(int(width) for width in widths)
+
+
 def check_share(name: str, value: Any, *, below: float | None = None) -> float:
     """Return a share between 0 and 1 or, with ``below``, smaller than that."""
     share = check_number(name, value, 0)

@@ -20,6 +20,7 @@ from degmm.estimators.checks import (
     check_min_weight,
     check_number,
     check_share,
+    check_widths,
     generator,
 )
 from degmm.estimators.deep_data import context_scaling, members_seen, scaled_context, split_off
@@ -378,11 +379,7 @@ class DEGMM(Projected, Mixture):
 
     def _settings(self) -> DeepSettings:
         encoder = find_encoder(getattr(self, "encoder", "moments"))
-        if not isinstance(self.hidden, tuple | list) or not self.hidden:
-            raise ValueError(f"hidden: expected a tuple of layer widths such as (32,), got {self.hidden!r}")
-        for width in self.hidden:
-            if isinstance(width, bool) or not isinstance(width, Integral) or width < 1:
-                raise ValueError(f"hidden: expected widths of at least 1 such as (32,), got {self.hidden!r}")
+        check_widths("hidden", self.hidden, least=1)
         max_epochs = check_integer("max_epochs", self.max_epochs, 1)
         objective = find_objective(self.objective)
         penalty = check_number("penalty", self.penalty, 0)

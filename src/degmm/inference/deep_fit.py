@@ -141,13 +141,18 @@ def fit_deep(
     stops = _stops(settings)
     saved = checkpoints.epochs(settings.max_epochs)
     offset = ensembles.scaling.log_jacobian
-    with TrainingProgress(settings.progress, settings.max_epochs, offset) as progress:
+    with TrainingProgress(settings.progress, settings.max_epochs) as progress:
 
         def on_stop(state: DeepState, planned: int) -> None:
             epoch = int(state.step) // steps  # less than planned, if it has stopped early
             if planned in stops["progress"] or state.stopped:
                 record = np.asarray(state.history)[max(epoch - 1, 0)]
-                progress.report(epoch, record[record[:, 0].argmin()])
+                loss, likelihood, divergence = record[record[:, 0].argmin()][:3]
+                progress.report(
+                    epoch,
+                    f"loss {loss:.4f}, log-likelihood {likelihood - offset:.4f} a member, "
+                    f"KL {max(divergence, 0):.4f}",
+                )
             if settings.snapshots and (planned in stops["snapshots"] or state.stopped):
                 networks = [current_network(state, r) for r in range(settings.n_networks)]
                 snapshots.append([_snapshot(graph, one, start.weights, shown, epoch) for one in networks])

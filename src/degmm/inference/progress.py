@@ -5,17 +5,12 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 
 class TrainingProgress:
-    """Reports epochs, loss and log-likelihood a member while a network trains; silent if not ``enabled``.
+    """Reports epochs, what is said of them, and the time left; silent if not ``enabled``."""
 
-    ``offset`` is what standard units add to a log density a member.
-    """
-
-    def __init__(self, enabled: bool, max_epochs: int, offset: float) -> None:
-        self._enabled, self._max_epochs, self._offset = enabled, max_epochs, offset
+    def __init__(self, enabled: bool, max_epochs: int) -> None:
+        self._enabled, self._max_epochs = enabled, max_epochs
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -41,12 +36,10 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def report(self, epoch: int, record: np.ndarray) -> None:
-        """Show where training is; ``record`` holds loss and log-likelihood a member and KL an ensemble."""
+    def report(self, epoch: int, text: str) -> None:
+        """Show where training is."""
         if not self._enabled:
             return
-        likelihood = record[1] - self._offset
-        text = f"loss {record[0]:.4f}, log-likelihood {likelihood:.4f} a member, KL {max(record[2], 0):.4f}"
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, description=text)
             return

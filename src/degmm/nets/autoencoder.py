@@ -1,5 +1,6 @@
 """An autoencoder of single members that starts as a linear one."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,19 +26,29 @@ class Autoencoder(nnx.Module):
     The networks start at 0, so that training starts from the linear projection.
     """
 
-    def __init__(self, n_features: int, latent_dim: int, hidden: tuple[int, ...], *, rngs: nnx.Rngs) -> None:
-        self.inward = nnx.Param(jnp.zeros((n_features, latent_dim)))
-        self.outward = nnx.Param(jnp.zeros((latent_dim, n_features)))
-        self.encoder = DenseStack((n_features, *hidden, latent_dim), zero_last=True, rngs=rngs)
-        self.decoder = DenseStack((latent_dim, *hidden[::-1], n_features), zero_last=True, rngs=rngs)
+    def __init__(
+        self,
+        n_features: int,
+        latent_dim: int,
+        hidden: tuple[int, ...],
+        *,
+        linear: bool = True,
+        activation: Callable[[Array], Array] = nnx.relu,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.inward = nnx.Param(jnp.zeros((n_features, latent_dim))) if linear else None
+        self.outward = nnx.Param(jnp.zeros((latent_dim, n_features))) if linear else None
+        inward, outward = (n_features, *hidden, latent_dim), (latent_dim, *hidden[::-1], n_features)
+        self.encoder = DenseStack(inward, zero_last=linear, activation=activation, rngs=rngs)
+        self.decoder = DenseStack(outward, zero_last=linear, activation=activation, rngs=rngs)
 
     def encode(self, x: Float[Array, "r D"]) -> Float[Array, "r L"]:
         """Return the codes."""
-        return x @ self.inward[...] + self.encoder(x)
+        return self.encoder(x) if self.inward is None else x @ self.inward[...] + self.encoder(x)
 
     def decode(self, z: Float[Array, "r L"]) -> Float[Array, "r D"]:
         """Return the members that codes stand for."""
-        return z @ self.outward[...] + self.decoder(z)
+        return self.decoder(z) if self.outward is None else z @ self.outward[...] + self.decoder(z)
 
 
 def initial(
@@ -49,7 +60,7 @@ def initial(
 ) -> tuple[nnx.GraphDef[Any], nnx.State]:
     """Return the structure and the initial parameters of an autoencoder, from a linear one."""
     module = Autoencoder(*sizes, rngs=nnx.Rngs(seed))
-    module.inward[...], module.outward[...] = jnp.asarray(inward), jnp.asarray(outward)
+    module.inward, module.outward = nnx.Param(jnp.asarray(inward)), nnx.Param(jnp.asarray(outward))
     graph, state = nnx.split(module)
     return graph, jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state)
 

@@ -1,5 +1,6 @@
 """The interface of an encoder, and the parts that encoders are made of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
@@ -70,9 +71,20 @@ class Encoder(nnx.Module):
 
 
 class DenseStack(nnx.Module):
-    """Dense layers with ReLU between them and a linear last one, which may start at zero."""
+    """Dense layers with a non-linearity between them and a linear last one, which may start at zero.
 
-    def __init__(self, widths: tuple[int, ...], *, zero_last: bool = False, rngs: nnx.Rngs) -> None:
+    With ``dropout``, hidden units are left out at random, at that rate, wherever a key is given.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        *,
+        zero_last: bool = False,
+        activation: Callable[[Array], Array] = nnx.relu,
+        dropout: float = 0.0,
+        rngs: nnx.Rngs,
+    ) -> None:
         pairs = list(pairwise(widths))
         initial = [nnx.initializers.lecun_normal()] * len(pairs)
         if zero_last:
@@ -80,11 +92,14 @@ class DenseStack(nnx.Module):
         self.layers = nnx.List(
             [nnx.Linear(a, b, kernel_init=k, rngs=rngs) for (a, b), k in zip(pairs, initial, strict=True)]
         )
+        self._activation, self._dropout = activation, nnx.Dropout(dropout)
 
-    def __call__(self, x: Float[Array, "... F"]) -> Float[Array, "... G"]:
+    def __call__(self, x: Float[Array, "... F"], key: Array | None = None) -> Float[Array, "... G"]:
         """Return the output of the last layer."""
+        rngs = None if key is None else nnx.Rngs(dropout=key)
         for layer in self.layers[:-1]:
-            x = nnx.relu(layer(x))
+            x = self._activation(layer(x))
+            x = x if rngs is None else self._dropout(x, deterministic=False, rngs=rngs)
         return self.layers[-1](x)
 
 

@@ -1,0 +1,155 @@
+"""Training of DAGMM: compression, estimation and the mixture of each batch together (Zong et al. 2018)."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+from jax.scipy.special import logsumexp
+from jaxtyping import Bool, Float, Int
+
+from degmm.arrays import Array
+from degmm.compilation import jit
+from degmm.families.base import Family, Limits, MixtureParameters
+from degmm.inference.mixture import log_joint
+from degmm.moments import Moments, triangle
+
+ADAM = optax.scale_by_adam()
+RECORD = ("loss", "reconstruction", "energy")
+"""Columns of the history: the loss, its mean ‖x − x'‖², and its mean energy, each a row"""
+
+
+class DAGMMSchedule(NamedTuple):
+    """How training goes on, and what is minimised."""
+
+    learning_rate: Float[Array, ""]
+    last_rate: Float[Array, ""]
+    """Adam's rate falls from ``learning_rate`` to this along a cosine"""
+    max_epochs: Int[Array, ""]
+    n_batches: Int[Array, ""]
+    """Batches of an epoch; of equal size, so that the last is no remnant"""
+    energy: Float[Array, ""]
+    """λ₁ of the loss mean ‖x − x'‖² + λ₁ mean E(z) + λ₂ Σ_k Σ_j 1/Σ_kjj"""
+    penalty: Float[Array, ""]
+    """λ₂"""
+    noise: Float[Array, ""]
+    """Standard deviation of the noise added to what the encoder reads"""
+
+
+class DAGMMState(NamedTuple):
+    """State of a training."""
+
+    epoch: Int[Array, ""]
+    network: Any
+    optimiser: Any
+    history: Float[Array, "capacity 3"]
+    """The columns of ``RECORD`` by epoch, each the mean over its batches"""
+    finite: Bool[Array, ""]
+    """Whether every step was"""
+
+
+def initial_state(network: Any, max_epochs: int) -> DAGMMState:
+    """Return the state before the first epoch."""
+    dtype = jax.tree.leaves(network)[0].dtype
+    optimiser = jax.eval_shape(ADAM.init, network)
+    return DAGMMState(
+        epoch=jnp.array(0),
+        network=network,
+        optimiser=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), optimiser),
+        history=jnp.zeros((max_epochs, len(RECORD)), dtype),
+        finite=jnp.array(True),
+    )
+
+
+@partial(jit, static_argnums=(0, 1, 2), donate_argnums=3)
+def train(
+    graph: Any,
+    family: Family,
+    batch_size: int,
+    state: DAGMMState,
+    rows: Float[Array, "r D"],
+    weights: Float[Array, "r"],
+    n_rows: Int[Array, ""],
+    limits: Limits,
+    schedule: DAGMMSchedule,
+    seed: Array,
+    stop: Int[Array, ""],
+) -> DAGMMState:
+    """Train from the state's epoch up to epoch ``stop``.
+
+    Rows beyond ``n_rows`` fill the array up and are never seen. An epoch goes through all rows once, in
+    a new order. The mixture is that of the batch: the M-step of the estimation network's probabilities.
+    """
+    key = jax.random.key(seed)
+    per_batch = -(-n_rows // schedule.n_batches)
+
+    def loss_of(network: Any, x: Array, w: Array, key: Array) -> tuple[Array, Array]:
+        module = nnx.merge(graph, network)
+        for_noise, for_dropout = jax.random.split(key)
+        z, again = module.latent(x, schedule.noise * jax.random.normal(for_noise, x.shape, x.dtype))
+        gamma = jnp.exp(module.log_gamma(z, for_dropout))
+        moments = single_members(z, w)
+        total = w.sum()
+        centred = jnp.broadcast_to(lax.stop_gradient(w @ z / total), (len(gamma), z.shape[1]))
+        parameters = _m_step(family, gamma, moments, centred, limits)
+        joint = log_joint(family, family.factor(parameters), moments)
+        energy = -(w * logsumexp(joint, axis=0)).sum() / total
+        error = (w * ((x - again) ** 2).sum(axis=1)).sum() / total
+        narrow = (1 / jnp.diagonal(parameters.within, axis1=1, axis2=2)).sum()
+        loss = error + schedule.energy * energy + schedule.penalty * narrow
+        return loss, jnp.stack([loss, error, energy])
+
+    def one_batch(place: Array, carry: tuple[DAGMMState, Array]) -> tuple[DAGMMState, Array]:
+        state, order = carry
+        offset = jnp.arange(batch_size)
+        position = place * per_batch + offset
+        chosen = order[jnp.minimum(position, n_rows - 1)]
+        present = (offset < per_batch) & (position < n_rows)
+        w = jnp.where(present, weights[chosen], 0)
+        now = jax.random.fold_in(jax.random.fold_in(key, state.epoch), place + 1)
+        slope, record = jax.grad(loss_of, has_aux=True)(state.network, rows[chosen], w, now)
+        direction, moments = ADAM.update(slope, state.optimiser)
+        done = state.epoch / schedule.max_epochs
+        rate = schedule.last_rate + (schedule.learning_rate - schedule.last_rate) * 0.5 * (
+            1 + jnp.cos(jnp.pi * done)
+        )
+        moved = optax.apply_updates(state.network, optax.tree.scale(-rate, direction))
+        # a step that is not finite is not taken
+        finite = jnp.isfinite(optax.tree.norm(slope)) & jnp.isfinite(record).all()
+        network, optimiser = jax.tree.map(
+            partial(jnp.where, finite), (moved, moments), (state.network, state.optimiser)
+        )
+        history = state.history.at[state.epoch].add(record / schedule.n_batches)
+        return DAGMMState(state.epoch, network, optimiser, history, state.finite & finite), order
+
+    def one_epoch(state: DAGMMState) -> DAGMMState:
+        lots = jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, state.epoch), 0), weights.shape)
+        order = jnp.argsort(jnp.where(jnp.arange(len(weights)) < n_rows, lots, 2))
+        state, _ = lax.fori_loop(0, schedule.n_batches, one_batch, (state, order))
+        return state._replace(epoch=state.epoch + 1)
+
+    return lax.while_loop(lambda s: s.epoch < stop, one_epoch, state)
+
+
+def single_members(z: Float[Array, "r L"], weights: Float[Array, "r"]) -> Moments:
+    """Return rows as the moments of ensembles of one member."""
+    entries = triangle(z.shape[1])[0].size
+    return Moments(jnp.ones_like(weights), z.T, jnp.zeros((entries, len(weights)), z.dtype), weights)
+
+
+def _m_step(
+    family: Family,
+    gamma: Float[Array, "K r"],
+    moments: Moments,
+    about: Float[Array, "K L"],
+    limits: Limits,
+) -> MixtureParameters:
+    """Return the parameters of cluster probabilities, from sums about a point near the data."""
+    K, L = about.shape
+    identity = jnp.broadcast_to(jnp.eye(L, dtype=about.dtype), (K, L, L))
+    before = MixtureParameters(jnp.full(K, 1 / K, about.dtype), about, identity, jnp.zeros_like(identity))
+    factors = family.factor(before)
+    return family.m_step(family.statistics(factors, moments, gamma), factors, limits)
