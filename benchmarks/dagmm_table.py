@@ -53,7 +53,7 @@ PAPER = {
 
 
 def kdd_cup(path: Path) -> Data:
-    """KDDCUP99, 10 %: the rarer class is the anomaly."""
+    """Read KDDCUP99, 10 %: the rarer class is the anomaly."""
     table = np.load(path)["kdd"].astype(np.float32)
     X, y = table[:, :-1], table[:, -1] > 0
     y = y if y.mean() < 0.5 else ~y
@@ -62,7 +62,7 @@ def kdd_cup(path: Path) -> Data:
 
 
 def thyroid(path: Path) -> Data:
-    """Thyroid (ODDS)."""
+    """Read Thyroid (ODDS)."""
     arrays = np.load(path)
     settings = {"latent_dim": 1, "encoder_layers": (12, 4), "max_epochs": 20_000}
     X, y = arrays["X"].astype(np.float32), arrays["y"].ravel() > 0
@@ -70,7 +70,7 @@ def thyroid(path: Path) -> Data:
 
 
 def arrhythmia(path: Path) -> Data:
-    """Arrhythmia (ODDS)."""
+    """Read Arrhythmia (ODDS)."""
     arrays = np.load(path)
     settings = {"latent_dim": 2, "encoder_layers": (10,), "max_epochs": 10_000, "batch_size": 128}
     X, y = arrays["X"].astype(np.float32), arrays["y"].ravel() > 0
@@ -109,7 +109,7 @@ Detector = Callable[[Data, np.ndarray, np.ndarray, int], np.ndarray]
 
 
 def of_dagmm(own: bool, trained: bool) -> Detector:
-    """DAGMM by its own defaults, or with the paper's settings."""
+    """Return DAGMM by its own defaults, or with the paper's settings."""
 
     def detect(data: Data, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
         settings = {} if own else data.settings | {"n_components": data.n_components}
@@ -120,14 +120,14 @@ def of_dagmm(own: bool, trained: bool) -> Detector:
 
 
 def by_pca(data: Data, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-    """A mixture of as many principal components as DAGMM's code has numbers."""
+    """Score by a mixture of as many principal components as DAGMM's code has numbers."""
     train, test = standardised(train, test)
     pca = PCA(max(train.shape[1] // 8, 1), random_state=seed).fit(train)
     return -GMM(4, n_init=8, random_state=seed).fit(pca.transform(train)).score_samples(pca.transform(test))
 
 
 def by_mixture(data: Data, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
-    """A mixture of all variables."""
+    """Score by a mixture of all variables."""
     train, test = standardised(train, test)
     train = train[np.random.default_rng(seed).permutation(len(train))[:MOST_ROWS]]
     model = GMM(data.n_components, n_init=1, reg_covar=1e-3, random_state=seed).fit(train)

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from degmm import DEGMM, DGMM, EGMM, GMM
+from degmm import DAGMM, DEGMM, DGMM, EGMM, GMM
 
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": "the starts drawn by k-means++ depend on the number of rows; "
@@ -20,6 +20,7 @@ EXPECTED_FAILURES = {
         DGMM(2, n_init=2, max_epochs=100, random_state=0),
         DEGMM(2, n_init=2, max_epochs=100, random_state=0),
         DEGMM(2, n_init=2, max_epochs=40, encoder="deep_sets", batch_size=16, random_state=0),
+        DAGMM(2, latent_dim=2, encoder_layers=(8,), noise=0.0, max_epochs=500, polish=50, random_state=0),
     ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )

@@ -31,7 +31,7 @@ def save(model: Any, path: str | Path) -> Path:
     Parameters
     ----------
     model : estimator
-        A fitted GMM, EGMM, DGMM or DEGMM.
+        A fitted GMM, EGMM, DGMM, DEGMM or DAGMM.
     path : str or Path
         The folder; made if it is not there.
 
@@ -54,8 +54,8 @@ def save(model: Any, path: str | Path) -> Path:
 
     if isinstance(model, type) or not hasattr(model, "_get_state"):
         raise TypeError(
-            f"model: expected a fitted GMM, EGMM, DGMM or DEGMM, got {_kind(model)}; the model comes first, "
-            f"as in save(model, 'folder')"
+            f"model: expected a fitted GMM, EGMM, DGMM, DEGMM or DAGMM, got {_kind(model)}; the model comes "
+            "first, as in save(model, 'folder')"
         )
     folder = _path(path)
     arrays, facts = model._get_state()

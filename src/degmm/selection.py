@@ -82,8 +82,8 @@ def select_components(
     TypeError
         If the estimator is none of this package.
     ValueError
-        If ``components`` is empty or holds anything but integers of at least 1, ``cv`` does not fit
-        the data, ``n_jobs`` is 0 or no integer, or a fit refuses its settings or X.
+        If the estimator is a DAGMM, ``components`` is empty or holds anything but integers of at least 1,
+        ``cv`` does not fit the data, ``n_jobs`` is 0 or no integer, or a fit refuses its settings or X.
     """
     import pandas as pd
     from joblib import Parallel, delayed
@@ -91,6 +91,11 @@ def select_components(
     if not isinstance(estimator, BaseMixture):
         kind = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
         raise TypeError(f"estimator: expected a GMM, EGMM, DGMM or DEGMM, got {kind}")
+    if hasattr(estimator, "reconstruction"):
+        raise ValueError(
+            "estimator: the densities of a DAGMM are those of its own codes, which no two fits share, so "
+            "they cannot choose n_components; compare how well it finds known anomalies"
+        )
     wanted = _checked_components(components)
     X = X if isinstance(X, Ensemble) else members_of(X)
     n = as_members(X).shape[0]

@@ -25,7 +25,7 @@ from degmm.nets.dagmm import FEATURES, DAGMMSizes
 from degmm.precision import precision_of
 from degmm.projections.reconstruction import Reconstruction
 
-DEFAULT_STEPS = 4000
+DEFAULT_STEPS = 2000
 """By default training takes about so many steps"""
 PREFIX = "projection."
 """Of the names of the networks' arrays in a saved model"""
@@ -72,7 +72,7 @@ class DAGMM(Mixture):
     energy_weight, penalty : float
         λ₁ and λ₂.
     max_epochs : int, optional
-        Passes over the data; by default as many as make 4000 steps. 0 leaves the networks untrained, as
+        Passes over the data; by default as many as make 2000 steps. 0 leaves the networks untrained, as
         a control.
     batch_size : int
         Largest number of rows in a batch; those of an epoch are of equal size.

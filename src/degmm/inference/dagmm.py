@@ -5,17 +5,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from flax import nnx
 from jax import lax
 from jax.scipy.special import logsumexp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.inference.mixture import log_joint
 from degmm.moments import Moments, triangle
+from degmm.nets.dagmm import merged
 
 ADAM = optax.scale_by_adam()
 RECORD = ("loss", "reconstruction", "energy")
@@ -35,8 +36,8 @@ class DAGMMSchedule(NamedTuple):
     """λ₁ of the loss mean ‖x − x'‖² + λ₁ mean E(z) + λ₂ Σ_k Σ_j 1/Σ_kjj"""
     penalty: Float[Array, ""]
     """λ₂"""
-    noise: Float[Array, ""]
-    """Standard deviation of the noise added to what the encoder reads"""
+    noise: Float[Array, ""] | None
+    """Standard deviation of the noise added to what the encoder reads; None for no noise"""
 
 
 class DAGMMState(NamedTuple):
@@ -46,21 +47,20 @@ class DAGMMState(NamedTuple):
     network: Any
     optimiser: Any
     history: Float[Array, "capacity 3"]
-    """The columns of ``RECORD`` by epoch, each the mean over its batches"""
-    finite: Bool[Array, ""]
-    """Whether every step was"""
+    """The columns of ``RECORD`` by epoch, each the mean over its batches; not finite where a step was not"""
 
 
 def initial_state(network: Any, max_epochs: int) -> DAGMMState:
     """Return the state before the first epoch."""
+    # NumPy: what JAX makes one by one, it compiles one by one.
     dtype = jax.tree.leaves(network)[0].dtype
     optimiser = jax.eval_shape(ADAM.init, network)
+    capacity = 2 ** int(np.ceil(np.log2(max(max_epochs, 1024))))
     return DAGMMState(
-        epoch=jnp.array(0),
+        epoch=np.array(0),
         network=network,
-        optimiser=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), optimiser),
-        history=jnp.zeros((max_epochs, len(RECORD)), dtype),
-        finite=jnp.array(True),
+        optimiser=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), optimiser),
+        history=np.zeros((capacity, len(RECORD)), dtype),
     )
 
 
@@ -87,9 +87,12 @@ def train(
     per_batch = -(-n_rows // schedule.n_batches)
 
     def loss_of(network: Any, x: Array, w: Array, key: Array) -> tuple[Array, Array]:
-        module = nnx.merge(graph, network)
+        module = merged(graph, network)
         for_noise, for_dropout = jax.random.split(key)
-        z, again = module.latent(x, schedule.noise * jax.random.normal(for_noise, x.shape, x.dtype))
+        noise = None
+        if schedule.noise is not None:
+            noise = schedule.noise * jax.random.normal(for_noise, x.shape, x.dtype)
+        z, again = module.latent(x, noise)
         gamma = jnp.exp(module.log_gamma(z, for_dropout))
         moments = single_members(z, w)
         total = w.sum()
@@ -117,13 +120,14 @@ def train(
             1 + jnp.cos(jnp.pi * done)
         )
         moved = optax.apply_updates(state.network, optax.tree.scale(-rate, direction))
-        # a step that is not finite is not taken
+        # a step that is not finite is not taken; the history shows it
         finite = jnp.isfinite(optax.tree.norm(slope)) & jnp.isfinite(record).all()
+        record = jnp.where(finite, record, jnp.nan)
         network, optimiser = jax.tree.map(
             partial(jnp.where, finite), (moved, moments), (state.network, state.optimiser)
         )
         history = state.history.at[state.epoch].add(record / schedule.n_batches)
-        return DAGMMState(state.epoch, network, optimiser, history, state.finite & finite), order
+        return DAGMMState(state.epoch, network, optimiser, history), order
 
     def one_epoch(state: DAGMMState) -> DAGMMState:
         lots = jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, state.epoch), 0), weights.shape)

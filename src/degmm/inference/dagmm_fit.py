@@ -71,7 +71,7 @@ def train_networks(
         n_batches=np.int32(n_batches(n, settings.batch_size)),
         energy=number(settings.energy_weight),
         penalty=number(settings.penalty),
-        noise=number(settings.noise),
+        noise=number(settings.noise) if settings.noise else None,
     )
     limits = Limits(covariance=number(settings.reg_covar), weight=number(LEAST_WEIGHT))
     family, batch = make_family("independent", "full", None), min(settings.batch_size, full)

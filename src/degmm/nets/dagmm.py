@@ -103,6 +103,11 @@ def template(sizes: DAGMMSizes) -> nnx.State:
     return nnx.state(_abstract(sizes))
 
 
+def merged(graph: nnx.GraphDef[Any], state: nnx.State) -> DAGMMNetwork:
+    """Return the networks of a structure and its parameters."""
+    return nnx.merge(graph, state)
+
+
 @partial(jit, static_argnums=(0, 2))
 def initial(sizes: DAGMMSizes, seed: Array, dtype: Any) -> nnx.State:
     """Return the networks' initial parameters."""
@@ -113,16 +118,16 @@ def initial(sizes: DAGMMSizes, seed: Array, dtype: Any) -> nnx.State:
 @partial(jit, static_argnums=0)
 def latent(graph: nnx.GraphDef[Any], state: nnx.State, rows: Float[Array, "r D"]) -> Float[Array, "r L"]:
     """Return z."""
-    return nnx.merge(graph, state).latent(rows)[0]
+    return merged(graph, state).latent(rows)[0]
 
 
 @partial(jit, static_argnums=0)
 def decode(graph: nnx.GraphDef[Any], state: nnx.State, codes: Float[Array, "r L"]) -> Float[Array, "r D"]:
     """Return the rows that codes stand for."""
-    return nnx.merge(graph, state).autoencoder.decode(codes)
+    return merged(graph, state).autoencoder.decode(codes)
 
 
 @partial(jit, static_argnums=0)
 def gamma(graph: nnx.GraphDef[Any], state: nnx.State, z: Float[Array, "r L"]) -> Float[Array, "r K"]:
     """Return the estimation network's cluster probabilities."""
-    return jnp.exp(nnx.merge(graph, state).log_gamma(z)).T
+    return jnp.exp(merged(graph, state).log_gamma(z)).T

@@ -2,6 +2,7 @@
 
 from degmm.plotting.animation import inference_animation
 from degmm.plotting.clusters import clusters, ensembles
+from degmm.plotting.fields import cluster_fields
 from degmm.plotting.marks import cluster_legend
 from degmm.plotting.projection import Projection
 from degmm.plotting.selection import plot_selection
@@ -10,6 +11,7 @@ from degmm.plotting.training import training
 
 __all__ = [
     "Projection",
+    "cluster_fields",
     "cluster_legend",
     "clusters",
     "colour_of",
