@@ -13,12 +13,12 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA
+from when_deep import Draw, OnComponents, deep
 
-from degmm import DEGMM, EGMM
+from degmm import DEGMM
 from degmm.metrics import accuracy
 from degmm.plotting import cluster_fields, save_figure
 
@@ -29,14 +29,6 @@ GAIN = 2.0
 """How far tanh is driven into its bend: the linear fields have about this standard deviation."""
 NOISE = 0.5
 FILE = "mediterranean_seas5_t2m.nc"
-
-
-class Draw(NamedTuple):
-    """Ensembles, their regimes, and Bayes' labels."""
-
-    X: np.ndarray
-    labels: np.ndarray
-    bayes: np.ndarray
 
 
 def patterns() -> np.ndarray:
@@ -63,37 +55,11 @@ def draw(n: int, rng: np.random.Generator) -> Draw:
     return Draw(field, labels, np.argmax(log_joint, axis=0))
 
 
-class OnComponents:
-    """What a user does without us: principal components by scikit-learn, then the mixture of whole ensembles."""
-
-    def __init__(self) -> None:
-        self.pca, self.model = PCA(LATENT, random_state=0), EGMM(K, random_state=0)
-
-    def fit(self, X: np.ndarray) -> "OnComponents":
-        """Fit the components, then the mixture."""
-        self.pca.fit(X.reshape(-1, X.shape[-1]))
-        self.model.fit(self._codes(X))
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return the clusters."""
-        return self.model.predict(self._codes(X))
-
-    def _codes(self, X: np.ndarray) -> np.ndarray:
-        return self.pca.transform(X.reshape(-1, X.shape[-1])).reshape(*X.shape[:-1], -1)
-
-
-def deep(projection: str) -> Callable[[], Any]:
-    """Return a maker of a DEGMM."""
-    return lambda: DEGMM(
-        K, projection=projection, latent_dim=LATENT, hidden=(64,), max_epochs=200, random_state=0
-    )
-
-
+SETTINGS: dict[str, Any] = {"latent_dim": LATENT, "hidden": (64,), "max_epochs": 200}
 MODELS: dict[str, Callable[[], Any]] = {
-    "scikit-learn's PCA, then EGMM": OnComponents,
-    "DEGMM, linear projection": deep("linear"),
-    "DEGMM, autoencoder": deep("autoencoder"),
+    "scikit-learn's PCA, then EGMM": lambda: OnComponents(K, LATENT),
+    "DEGMM, linear projection": deep(K, projection="linear", **SETTINGS),
+    "DEGMM, autoencoder": deep(K, projection="autoencoder", **SETTINGS),
 }
 
 

@@ -91,10 +91,10 @@ def select_components(
     if not isinstance(estimator, BaseMixture):
         kind = f"the class {estimator.__name__}" if isinstance(estimator, type) else type(estimator).__name__
         raise TypeError(f"estimator: expected a GMM, EGMM, DGMM or DEGMM, got {kind}")
-    if hasattr(estimator, "reconstruction"):
+    if not estimator._densities_compare:
         raise ValueError(
-            "estimator: the densities of a DAGMM are those of its own codes, which no two fits share, so "
-            "they cannot choose n_components; compare how well it finds known anomalies"
+            f"estimator: the densities of a {type(estimator).__name__} are those of its own codes, which no "
+            "two fits share, so they cannot choose n_components; compare how well it finds known anomalies"
         )
     wanted = _checked_components(components)
     X = X if isinstance(X, Ensemble) else members_of(X)

@@ -20,6 +20,14 @@ from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised
 from degmm.precision import precision_of
 from degmm.projections import encoded
 
+PROJECTION = "projection."
+"""Prefix of the names of a projection's arrays in a saved model"""
+
+
+def projection_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return those of a saved model's arrays that are its projection's, by the projection's names."""
+    return {name.removeprefix(PROJECTION): a for name, a in arrays.items() if name.startswith(PROJECTION)}
+
 
 class TrainingData(NamedTuple):
     """What a fit works on; nothing of it is kept on the estimator before the fit has ended."""
@@ -51,6 +59,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     """Whether the model is of one member an ensemble (GMM, DGMM)"""
     _many_members_model = "EGMM"
     """The model to name to a user who passes more"""
+    _densities_compare = True
+    """Whether densities under two fits to the same data are of the same thing"""
 
     n_components: int
     covariance_type: str
@@ -297,6 +307,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         arrays |= {f"scaling.{k}": v for k, v in self._scaling._asdict().items()}
         arrays |= {f"history.{k}": v for k, v in self.history_.items()}
         arrays["labels"] = self.labels_
+        if self._projection is not None:
+            arrays |= {PROJECTION + name: part for name, part in self._projection.arrays().items()}
         facts = {
             "precision": np.dtype(self._precision).name,
             "n_features": self.n_features_in_,
@@ -307,6 +319,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             "result": self.result_.name,
             "converged": self.converged_,
         }
+        if self._projection is not None:
+            facts["latent_dim"] = self.means_.shape[1]
         if hasattr(self, "feature_names_in_"):
             facts["feature_names"] = [str(name) for name in self.feature_names_in_]
         return {name: np.asarray(array) for name, array in arrays.items()}, facts

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from degmm.choices import find
+from degmm.estimators.base import projection_arrays
 from degmm.estimators.checks import (
     check_integer,
     check_min_weight,
@@ -27,8 +28,6 @@ from degmm.projections.reconstruction import Reconstruction
 
 DEFAULT_STEPS = 2000
 """By default training takes about so many steps"""
-PREFIX = "projection."
-"""Of the names of the networks' arrays in a saved model"""
 LATENT_SHARE = 8
 """By default a code has one number for so many variables"""
 
@@ -125,6 +124,8 @@ class DAGMM(Mixture):
 
     _single_member = True
     _many_members_model = "DEGMM(projection='autoencoder')"
+    _densities_compare = False
+    covariance_type = "full"
 
     def __init__(
         self,
@@ -173,8 +174,6 @@ class DAGMM(Mixture):
         self.dtype = dtype
         self.random_state = random_state
 
-    covariance_type = "full"
-
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Train the networks and take the mixture of all rows.
 
@@ -211,14 +210,7 @@ class DAGMM(Mixture):
         gamma = data.projection.gamma(data.members[:, 0])
         used = np.asarray(data.moments.weights) > 0
         with precision_of(data.moments.mean.dtype):
-            solution, order = final_mixture(
-                data.family,
-                gamma[used],
-                data.weighted,
-                final,
-                polish,
-                history,
-            )
+            solution, order = final_mixture(data.family, gamma[used], data.weighted, final, polish, history)
         self._order = order
         self._keep(solution, data)
         self.history_ = {name: history[:, i] for i, name in enumerate(RECORD)}
@@ -317,16 +309,13 @@ class DAGMM(Mixture):
 
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, facts = super()._get_state()
-        arrays |= {PREFIX + name: part for name, part in self._projection.arrays().items()}
         arrays["order"] = self._order
-        networks = dataclasses.asdict(self._projection.sizes)
-        facts |= {"networks": networks, "latent_dim": self.means_.shape[1]}
+        facts["networks"] = dataclasses.asdict(self._projection.sizes)
         return arrays, facts | {"kl": self.kl_, "offset": self.offset_}
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         super()._set_state(arrays, facts)
-        parts = {name.removeprefix(PREFIX): part for name, part in arrays.items() if name.startswith(PREFIX)}
-        self._projection = Reconstruction.restored(parts, facts["networks"])
+        self._projection = Reconstruction.restored(projection_arrays(arrays), facts["networks"])
         sizes = self._projection.sizes
         found = (sizes.n_features, sizes.n_components, sizes.n_latent)
         if found != (self.n_features_in_, *self.means_.shape):

@@ -415,15 +415,12 @@ class DEGMM(Projected, Mixture):
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         arrays, facts = super()._get_state()
         arrays |= nets.to_arrays(self._network, "network.")
-        arrays |= self._projection_arrays()
         arrays |= {"prior": self._prior, "reference": self._reference, "order": self._order}
         if self._context_scaling is not None:
             arrays |= dict(zip(CONTEXT_ARRAYS, self._context_scaling, strict=True))
         encoder = getattr(self, "encoder", "moments")
         own = None if isinstance(encoder, str) else getattr(encoder, "__qualname__", repr(encoder))
         facts |= {"sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "own_encoder": own}
-        if self._projection is not None:
-            facts["latent_dim"] = self.means_.shape[1]
         return arrays, facts
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:

@@ -8,13 +8,10 @@ from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 
 from degmm.choices import find
-from degmm.estimators.base import BaseMixture
+from degmm.estimators.base import BaseMixture, projection_arrays
 from degmm.estimators.checks import check_integer
 from degmm.projections.registry import PROJECTIONS, learned, restored
 from degmm.wording import counted
-
-PREFIX = "projection."
-"""Of the names of its arrays in a saved model"""
 
 
 class Projected(BaseMixture):
@@ -80,13 +77,8 @@ class Projected(BaseMixture):
 
         return learn
 
-    def _projection_arrays(self) -> dict[str, np.ndarray]:
-        if self._projection is None:
-            return {}
-        return {PREFIX + name: part for name, part in self._projection.arrays().items()}
-
     def _restore_projection(self, arrays: dict[str, np.ndarray]) -> None:
-        parts = {name.removeprefix(PREFIX): part for name, part in arrays.items() if name.startswith(PREFIX)}
+        parts = projection_arrays(arrays)
         if self.projection is None and not parts:
             return
         projection = restored(str(self.projection), parts)

@@ -10,7 +10,7 @@ from degmm.arrays import Array
 from degmm.moments import bucket
 from degmm.nets import autoencoder, from_arrays, to_arrays
 from degmm.precision import precision_of
-from degmm.projections.base import Rows
+from degmm.projections.base import Rows, applied
 from degmm.projections.linear import LinearProjection
 
 STEPS = 3000
@@ -54,10 +54,7 @@ class AutoencoderProjection:
         return self._applied(autoencoder.decode, codes) * self._linear.scale + self._linear.centre
 
     def _applied(self, function: Any, rows: Array) -> np.ndarray:
-        rows = np.asarray(rows, self._dtype)
-        filled = np.pad(rows, [(0, bucket(len(rows)) - len(rows)), (0, 0)])  # few shapes, few compilations
-        with precision_of(self._dtype):
-            return np.asarray(function(self._graph, self._state, filled))[: len(rows)]
+        return applied(function, self._graph, self._state, np.asarray(rows, self._dtype))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that is learned, by name."""

@@ -1,11 +1,13 @@
 """What a projection is, and the members that one is learned from."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-from degmm.moments import presence
+from degmm.moments import bucket, presence
+from degmm.precision import precision_of
 
 SAMPLE_VALUES = 2**24
 """A projection is learned from about so many numbers, at most."""
@@ -60,6 +62,15 @@ def sampled_rows(
     varies = spread > 64 * np.finfo(members.dtype).eps * np.abs(centre)
     scale = np.where(varies, spread, 1)
     return Rows((values / scale).astype(members.dtype), share, centre, scale)
+
+
+def applied(
+    function: Callable[..., Any], graph: Any, state: Any, rows: Float[np.ndarray, "r F"]
+) -> Float[np.ndarray, "r G"]:
+    """Return a compiled network's map of rows, in their precision; few shapes of them are ever compiled."""
+    filled = np.pad(rows, [(0, bucket(len(rows)) - len(rows)), (0, 0)])
+    with precision_of(rows.dtype):
+        return np.asarray(function(graph, state, filled))[: len(rows)]
 
 
 def encoded(projection: Projection, members: Float[np.ndarray, "n M D"]) -> Float[np.ndarray, "n M L"]:

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.choices import find
-from degmm.moments import Scaling, bucket
+from degmm.moments import Scaling
 from degmm.nets import dagmm, from_arrays, to_arrays
 from degmm.nets.dagmm import DAGMMSizes
-from degmm.precision import precision_of
+from degmm.projections.base import applied
 
 NETWORK = "network."
 """Of the names of the networks' parameters among the arrays"""
@@ -73,9 +73,7 @@ class Reconstruction:
         return self._applied(dagmm.gamma, z.astype(self._dtype))
 
     def _applied(self, function: Any, rows: Array) -> np.ndarray:
-        filled = np.pad(rows, [(0, bucket(len(rows)) - len(rows)), (0, 0)])  # few shapes, few compilations
-        with precision_of(self._dtype):
-            return np.asarray(function(dagmm.structure(self.sizes), self._networks, filled))[: len(rows)]
+        return applied(function, dagmm.structure(self.sizes), self._networks, rows)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that is learned, by name."""
