@@ -17,7 +17,8 @@ check: $(VENV)/.ready-test
 	$(BIN)/mypy
 
 bench: $(VENV)/.ready-test
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks.side_by_side
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """DAGMM on its own paper's data, beside controls: precision, recall, F1, AUC and average precision.
 
-    DEGMM_DATA=folder python benchmarks/dagmm_table.py [--seeds 10] [--data kdd_cup thyroid] [--markdown FILE]
+    DEGMM_DATA=folder python benchmarks/dagmm_table.py [--seeds 10] [--data kdd_cup thyroid] [--only NAME]
     python benchmarks/dagmm_table.py --arrhythmia arrhythmia.npz
 
 The protocol of Zong et al. (2018, §4): a random half is for training, of which only the normal class is
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from degmm import DAGMM, GMM
@@ -49,6 +50,7 @@ PAPER = {
     "learning_rate": 1e-4,
     "decay": 1.0,
     "batch_size": 1024,
+    "penalty": 0.005,
 }
 
 
@@ -58,6 +60,9 @@ def kdd_cup(path: Path) -> Data:
     X, y = table[:, :-1], table[:, -1] > 0
     y = y if y.mean() < 0.5 else ~y
     settings = {"latent_dim": 1, "encoder_layers": (60, 30, 10), "max_epochs": 200}
+    # What the paper leaves open, settled on splits 100 to 102 (the table has 0 to 9): rows in the units of
+    # the file, the usual initial weights of its day, covariances that cannot collapse.
+    settings |= {"scaling": None, "initialiser": "glorot", "ridge": 1e-2}
     return Data("KDDCUP", 0.2, (0.9297, 0.9442, 0.9369), PAPER | settings, 4, X, y)
 
 
@@ -135,6 +140,11 @@ def by_mixture(data: Data, train: np.ndarray, test: np.ndarray, seed: int) -> np
     return -np.concatenate([model.score_samples(block) for block in blocks])
 
 
+def by_forest(data: Data, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+    """Score by scikit-learn's isolation forest with its defaults, which no units matter to."""
+    return -IsolationForest(random_state=seed).fit(train).score_samples(test)
+
+
 ROWS: dict[str, Detector] = {
     "DAGMM, the paper's settings": of_dagmm(own=False, trained=True),
     "the same, untrained": of_dagmm(own=False, trained=False),
@@ -142,6 +152,7 @@ ROWS: dict[str, Detector] = {
     "the same, untrained ": of_dagmm(own=True, trained=False),
     "PCA + GMM": by_pca,
     "GMM of all variables": by_mixture,
+    "isolation forest": by_forest,
 }
 
 

@@ -9,7 +9,7 @@ from conftest import real_file
 
 from degmm import EGMM, load, read_ensemble
 from degmm.cli import main
-from degmm.cli.flags import FIT_FLAGS, translated
+from degmm.cli.flags import translated
 from degmm.cli.tables import with_spreads
 
 
@@ -138,9 +138,9 @@ def taken(folder, name):
 
 BAD_COMMANDS = {
     "missing file": (lambda t, nc: ["fit", t / "no.nc"], "no such file"),
-    "a folder": (lambda t, nc: ["fit", t], "is a folder, expected a NetCDF file"),
+    "a folder": (lambda t, nc: ["fit", t], "is a folder, expected a file (or a Zarr folder)"),
     "a name too long": (lambda t, nc: ["fit", "n" * 300], "File name too long"),
-    "not NetCDF": (lambda t, nc: ["fit", not_netcdf(t)], "not a readable NetCDF file"),
+    "not NetCDF": (lambda t, nc: ["fit", not_netcdf(t)], "text.nc: not a readable file: expected a NetCDF, "),
     "no member dimension": (
         lambda t, nc: ["fit", no_member_dimension(t)],
         "rename one to 'member', or give its name as --member-dim\n",
@@ -290,7 +290,7 @@ def test_clusters_that_cannot_be_stored_leave_nothing_behind(netcdf, tmp_path, m
     def fails(*arguments):
         raise ValueError("cannot be encoded")
 
-    monkeypatch.setattr("degmm.cli.fit.clusters_netcdf", fails)
+    monkeypatch.setattr("degmm.cli.fit.netcdf_bytes", fails)
     assert degmm("fit", netcdf, "--n-init", 2, "-o", tmp_path / "out") == 2
     assert not (tmp_path / "out").exists()
 
@@ -326,6 +326,7 @@ def test_empty_clusters_are_told(capsys):
     from degmm.cli.fit import _report_clusters
 
     data = read_labelled(np.zeros((6, 2, 1)))
+    session = SimpleNamespace(note=print, table=lambda *_: None, flags={})
     model = SimpleNamespace(
         result_=SimpleNamespace(value="converged"),
         n_iter_=1,
@@ -340,12 +341,12 @@ def test_empty_clusters_are_told(capsys):
         within_covariances_=np.ones((4, 1, 1)),
         _projection=None,
     )
-    _report_clusters(model, data)
+    _report_clusters(session, model, data)
     text = capsys.readouterr().out
     assert "converged (1 iteration)" in text
     assert "clusters 2, 3 are empty: 2 of 4 used\n" in text
     model.labels_ = np.array([0, 0, 1, 1, 2, 0])
-    _report_clusters(model, data)
+    _report_clusters(session, model, data)
     assert "cluster 3 is empty: 3 of 4 used\n" in capsys.readouterr().out
 
 
@@ -441,7 +442,8 @@ def test_warnings_are_sentences_with_flags(netcdf, tmp_path, capsys):
     ],
 )
 def test_messages_in_flags(message, told):
-    assert translated(message, FIT_FLAGS | {"X": r"1\a.nc"}) == told
+    flags = {"n_components": "--K", "encoder": "--encoder", "X": r"1\a.nc"}
+    assert translated(message, flags) == told
 
 
 def test_first_member_missing(tmp_path, capsys):

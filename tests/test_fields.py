@@ -103,7 +103,7 @@ def test_nan_is_grey(fields, tmp_path):
     assert len({*to_rgb(axes[0].get_facecolor())}) == 1  # seen through what is not drawn
     assert save_figure(axes[0].get_figure(), tmp_path / "fields.png").stat().st_size > 1000
     empty = cluster_fields(np.full((1, 4, 6), np.nan), LATITUDE, LONGITUDE)
-    save_figure(empty[0].get_figure(), tmp_path / "empty.png")
+    assert save_figure(empty[0].get_figure(), str(tmp_path / "empty.png")).exists()
 
 
 def test_many_panels_and_own_axes(fields, tmp_path):
@@ -113,6 +113,26 @@ def test_many_panels_and_own_axes(fields, tmp_path):
     save_figure(figure, tmp_path / "five.png")
     _, given = new_figure(1, 3, size=(8, 3))
     assert cluster_fields(fields, LATITUDE, LONGITUDE, axes=given) is given
+
+
+def test_what_is_masked_is_absent(fields):
+    masked = np.ma.masked_greater(fields, 283)
+    axes = cluster_fields(masked, LATITUDE, LONGITUDE, anomalies=False)
+    for given in (axes, cluster_fields([*masked], LATITUDE, LONGITUDE, anomalies=False)):
+        for panel, field in zip(given, masked, strict=True):
+            np.testing.assert_array_equal(values(panel).mask, field.mask)
+            assert panel.collections[0].get_clim()[1] == masked.max()
+    with pytest.raises(ValueError, match="latitude: every number must be finite"):
+        cluster_fields(fields, np.ma.masked_equal(LATITUDE, 35), LONGITUDE)
+
+
+def test_one_cluster_is_drawn_itself_on_one_pair_of_axes(fields):
+    _, given = new_figure(size=(4, 3))
+    axes = cluster_fields(fields[:1], LATITUDE, LONGITUDE, axes=given[0], titles=(t for t in ["only"]))
+    assert axes[0] is given[0]
+    assert axes[0].get_title() == "only"
+    assert_allclose(values(axes[0]), fields[0])
+    assert axes[0].get_figure().axes[-1].get_ylabel() == "mean of the cluster"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +148,9 @@ def test_many_panels_and_own_axes(fields, tmp_path):
         ({"weights": [1, 1]}, r"weights: expected the shape \(3,\)"),
         ({"weights": [1, 1, -1]}, "weights: expected finite numbers from 0"),
         ({"titles": ["a"]}, "titles: expected one for each of 3 clusters"),
+        ({"titles": (t for t in "ab")}, "titles: expected one for each of 3 clusters, got .'a', 'b'"),
+        ({"titles": 3}, "titles: expected one for each of 3 clusters, got 3"),
+        ({"fields": np.zeros((3, 4, 6), complex)}, "fields: could not be read .*complex numbers"),
         ({"axes": []}, "axes: expected 3, one a cluster, got 0"),
     ],
 )

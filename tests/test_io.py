@@ -8,7 +8,8 @@ from safetensors.numpy import save as to_bytes
 
 from degmm import DEGMM, DGMM, EGMM, GMM, load, save
 from degmm.datasets import make_exchangeable_mixture
-from degmm.files import output_folder, writable_folder, write_bytes
+from degmm.files import writable_folder, write_bytes
+from degmm.folders import output_folder
 
 X = make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
 
@@ -116,9 +117,12 @@ def test_the_head_of_a_saved_model_stands_for_its_folder(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, t: save(str(t), m), r"model: expected a fitted GMM.*, got str; the model comes first"),
-        (lambda m, t: save(EGMM, t), "model: expected a fitted GMM.*, got the class EGMM"),
-        (lambda m, t: save(None, t), "model: expected a fitted GMM.*, got NoneType"),
+        (
+            lambda m, t: save(str(t), m),
+            r"model: expected a fitted mixture or calibration, got str; the model comes first",
+        ),
+        (lambda m, t: save(EGMM, t), "model: expected a fitted mixture or calibration, got the class EGMM"),
+        (lambda m, t: save(None, t), "model: expected a fitted mixture or calibration, got NoneType"),
         (lambda m, t: save(m, m), "path: expected the path of a folder, got EGMM"),
         (lambda m, t: save(m, 5), "path: expected the path of a folder, got int"),
         (lambda m, t: load(m), "path: expected the path of a folder, got EGMM"),

@@ -9,10 +9,10 @@ from degmm import Ensemble
 from degmm.cli.fit_picture import draw_fit
 from degmm.clustering import Clustering
 from degmm.datasets import make_exchangeable_mixture
-from degmm.plotting import cluster_legend, clusters, new_figure
+from degmm.plotting import cluster_legend, clusters, ensembles, new_figure
 from degmm.plotting.comparison import _results
 from degmm.plotting.projection import Projection
-from degmm.plotting.style import PALETTE, line_of, marker_of
+from degmm.plotting.style import PALETTE, STYLE, line_of, marker_of
 
 
 def drawn(points, labels, K, D, **more):
@@ -75,6 +75,27 @@ def test_clusters_that_a_model_leaves_empty():
         figure, axes = drawn(points, np.zeros(30, int), 2, D, title="an empty cluster")
         figure.canvas.draw()
         assert axes.get_title() == "an empty cluster"
+
+
+@pytest.mark.parametrize("D", [1, 2, 3])
+def test_ensembles_without_a_member_are_left_out(D):
+    X = np.random.default_rng(0).normal(size=(4, 6, D))
+    X[1], X[2, 3:] = np.nan, np.nan
+    _, (axes,) = new_figure(size=(3, 3))
+    assert ensembles(axes, X) is axes
+    assert [len(points.get_offsets()) for points in axes.collections] == [6, 3, 6]
+    assert [to_hex(points.get_facecolor()[0]).upper() for points in axes.collections] == [
+        PALETTE[i] for i in (0, 2, 3)
+    ]
+    if D == 1:
+        assert set(axes.yaxis.get_major_locator().tick_values(0, 3)) <= {*range(-1, 5)}
+    with pytest.raises(ValueError, match="points: none is without NaN"):
+        drawn(np.full((3, D), np.nan), np.zeros(3, int), 1, D)
+
+
+def test_titles_have_the_size_of_the_style():
+    _, axes = drawn(np.zeros((3, 2)), np.zeros(3, int), 1, 2, title="t")
+    assert axes.title.get_fontsize() == STYLE["axes.titlesize"]
 
 
 def test_a_histogram_of_all_members_under_their_densities():
@@ -251,3 +272,18 @@ def test_the_picture_of_a_training():
     training(broken, 10)
     with pytest.raises(ValueError, match="axes: expected 2"):
         training(history, 100, axes=[upper])
+
+
+@pytest.mark.parametrize("D", [1, 2])
+def test_an_ensemble_is_drawn_with_its_names_and_units(D):
+    from degmm.plotting import ensembles
+
+    values = np.random.default_rng(0).normal(size=(6, 5, 2))[..., :D]
+    values[0, 0] = np.nan
+    data = Ensemble(values, ("t2m", "wind")[:D], units=("K", "m/s")[:D])
+    _, axes = drawn(data, np.array([0, 0, 0, 1, 1, 1]), 2, D)
+    assert axes.get_xlabel() == "t2m [K]"
+    _, (axes,) = new_figure(size=(3, 3))
+    ensembles(axes, data)
+    assert axes.get_xlabel() == "t2m [K]"
+    assert axes.get_ylabel() == ("ensemble" if D == 1 else "wind [m/s]")

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 
 from degmm import DEGMM, DGMM, load, save
 from degmm.metrics import accuracy
-from degmm.projections.base import sampled_rows
+from degmm.projections.base import encoded, sampled_rows
 from degmm.projections.linear import LinearProjection
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -47,6 +47,18 @@ def test_the_linear_projection_is_that_of_principal_components(D):
     optimum = (known.inverse_transform(known.transform(standardised(X))) - standardised(X)) ** 2
     assert left.mean() < 1.001 * optimum.mean()
     np.testing.assert_allclose(projection.encode(projection.decode(codes)), codes, atol=1e-8)
+
+
+def test_members_are_centred_before_they_are_rounded():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(50, 4, 6)) @ rng.normal(size=(6, 6))
+    codes = []
+    for members in (X, X + 1e7):
+        rows = sampled_rows(members, np.ones(50), rng, np.float32)
+        assert rows.values.dtype == np.float32
+        codes.append(encoded(LinearProjection.learned(rows, 2, rng), members, np.float32))
+    assert codes[1].dtype == np.float32
+    np.testing.assert_allclose(codes[1], codes[0], atol=1e-4)
 
 
 def test_weight_2_is_the_ensemble_twice():

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 
 from degmm import EGMM, Ensemble, read_ensemble
-from degmm.ensembles.reader import from_dataarray, from_dataset
+from degmm.ensembles.dataset import from_dataarray, from_dataset
 
 
 def dataset(dims, names=("t2m",), **coords):
@@ -75,7 +75,10 @@ def test_variables_are_chosen_before_they_are_compared():
     )
     with pytest.raises(ValueError, match="different dimensions"):
         from_dataset(data)
-    assert from_dataset(data, variables=["wind", "t2m"]).variables == ("wind", "t2m")
+    turned = from_dataset(data, variables=["wind", "t2m"])
+    assert turned.variables == ("wind", "t2m")
+    np.testing.assert_array_equal(turned.values[..., 0], data["wind"])
+    np.testing.assert_array_equal(turned.to_xarray()["wind"], data["wind"])
     assert from_dataset(data, variables="z").values.shape == (10, 4, 1)
     with pytest.raises(ValueError, match="have different dimensions"):
         from_dataset(data, variables=["z", "t2m"])
@@ -186,9 +189,9 @@ def test_classic_files_are_read(tmp_path):
             b"CDF\x05",
             "is NetCDF-3 with 64-bit data; convert it to NetCDF-4 first, as by nccopy -k nc4 IN OUT",
         ),
-        (b"GRIB", "is GRIB; convert it to NetCDF-4 first, as by cdo -f nc4 copy IN OUT"),
+        (b"GRIB", "not a readable GRIB file"),
         (b"CDF\x01", r"file.nc: not a readable NetCDF file"),
-        (b"", r"file.nc: not a readable NetCDF file"),
+        (b"", r"file.nc: is empty \(0 bytes\)"),
     ],
 )
 def test_files_that_must_be_converted(tmp_path, start, message):

@@ -224,5 +224,28 @@ def test_names_of_variables_are_kept_and_compared(X):
     assert model.marginal("wind").n_features_in_ == 1
     assert model.conditional({"t2m": 0.5}).means.shape == (1, 2, 1)
     np.testing.assert_array_equal(model.predict(ensemble), model.predict(X))
-    with pytest.raises(ValueError, match="X: variables wind, t2m; the model was fitted to t2m, wind"):
-        model.predict(Ensemble(X[..., ::-1], ("wind", "t2m")))
+    swapped = Ensemble(X[..., ::-1], ("wind", "t2m"))
+    np.testing.assert_array_equal(model.predict(swapped), model.predict(X))  # matched by name
+    with pytest.raises(
+        ValueError, match="X: variables t2m, rain; the model was fitted to t2m, wind, and wind"
+    ):
+        model.predict(Ensemble(X, ("t2m", "rain")))
+
+
+def test_a_marginal_keeps_units_and_season_of_its_variables():
+    rng = np.random.default_rng(0)
+    days = np.arange("2001-01-01", "2003-01-01", dtype="datetime64[D]").astype("datetime64[ns]")
+    data = Ensemble.from_numpy(
+        rng.normal([3, -2], size=(len(days), 4, 2)),
+        ["t2m", "wind"],
+        units=("K", "m/s"),
+        case_dim="time",
+        coords={"time": days},
+    )
+    model = EGMM(2, n_init=2, random_state=0).fit(data.anomalies())
+    wind = data.take_variables([1])
+    marginal = model.marginal("wind")
+    assert marginal.score(wind) == marginal.score(wind.anomalies(climatology=marginal.climatology_))
+    assert marginal.climatology_.variables == ("wind",)
+    with pytest.raises(ValueError, match=r"wind is in 'km/h'; the model was fitted to 'm/s'"):
+        marginal.score(Ensemble(wind.values, ("wind",), units=("km/h",), case_dim="time", coords=wind.coords))

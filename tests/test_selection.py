@@ -6,11 +6,10 @@ import pytest
 from conftest import real_file
 from sklearn.model_selection import KFold
 
-from degmm import EGMM, Ensemble, Selection, read_ensemble, select_components
+from degmm import EGMM, Ensemble, Selection, plotting, read_ensemble, select_components
 from degmm.cli import main
 from degmm.cli.select import numbers
 from degmm.datasets import make_exchangeable_mixture
-from degmm.plotting import new_figure, plot_selection
 from degmm.selection import _best, _held_out, _workers
 
 
@@ -164,7 +163,7 @@ def test_more_components_than_ensembles(X):
 
 
 def test_picture_has_the_curves_and_the_best(selection):
-    criteria, held_out = plot_selection(selection.table, selection.best)
+    criteria, held_out = plotting.selection(selection.table, selection.best)
     assert [text.get_text() for text in criteria.get_legend().get_texts()] == ["BIC", "AIC", "ICL", "best K"]
     curves = {line.get_label(): line for line in criteria.lines if len(line.get_xdata()) == 4}
     np.testing.assert_allclose(
@@ -184,10 +183,10 @@ def test_picture_has_the_curves_and_the_best(selection):
 
 def test_picture_without_cross_validation(selection):
     best = {name: K for name, K in selection.best.items() if name != "held_out"}
-    axes = new_figure(size=(3, 3))[1]
-    assert plot_selection(selection.table.drop(columns=["held_out"]), best, axes=axes) is axes
+    axes = plotting.new_figure(size=(3, 3))[1]
+    assert plotting.selection(selection.table.drop(columns=["held_out"]), best, axes=axes) is axes
     with pytest.raises(ValueError, match="axes: expected 2"):
-        plot_selection(selection.table, selection.best, axes=axes)
+        plotting.selection(selection.table, selection.best, axes=axes)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +259,13 @@ def test_mistakes_are_one_sentence(netcdf, tmp_path, capsys, options, sentence):
     assert not (tmp_path / "out").exists()
 
 
+def print_table_of_session(title, columns, rows, records):
+    from degmm.cli.tables import print_table
+
+    assert [record["K"] for record in records] == [int(row[0]) for row in rows]
+    print_table(title, columns, rows)
+
+
 def test_report_of_fits_that_went_wrong(capsys):
     from degmm.cli.select import _report
 
@@ -277,7 +283,8 @@ def test_report_of_fits_that_went_wrong(capsys):
         },
         index=[1, 2],
     )
-    _report(SimpleNamespace(table=table, best=_best(table)))
+    session = SimpleNamespace(note=print, table=print_table_of_session)
+    _report(session, SimpleNamespace(table=table, best=_best(table)))
     text = capsys.readouterr().out
     assert "K = 2: a component's covariance sits at the floor" in text
     assert "best K: 2 by BIC, 1 by AIC, 1 by ICL\n" in text

@@ -20,10 +20,11 @@ _EXPORTS = {
     "compare": "degmm.comparison",
     "Selection": "degmm.selection",
     "select_components": "degmm.selection",
+    "devices": "degmm.sharding",
     "load": "degmm.io",
     "save": "degmm.io",
 }
-_MODULES = ("datasets", "plotting")
+_MODULES = ("calibration", "datasets", "plotting")
 
 __all__ = [*_EXPORTS, *_MODULES, "__version__"]
 
@@ -41,6 +42,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ imports
+    from degmm import calibration as calibration
     from degmm import datasets as datasets
     from degmm import plotting as plotting
     from degmm.comparison import Comparison as Comparison
@@ -56,3 +58,4 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ impo
     from degmm.io import save as save
     from degmm.selection import Selection as Selection
     from degmm.selection import select_components as select_components
+    from degmm.sharding import devices as devices

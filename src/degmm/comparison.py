@@ -10,7 +10,7 @@ import numpy as np
 from degmm.choices import find
 from degmm.clustering import Clustering, clustering_of, oracle
 from degmm.datasets import MixtureTruth, make_exchangeable_mixture
-from degmm.files import output_folder
+from degmm.folders import output_folder
 from degmm.metrics import accuracy, adjusted_rand_index
 from degmm.timing import Stopwatch
 
@@ -87,7 +87,7 @@ def compare(
     watch = Stopwatch()
     _check({"n": n, "M": M, "D": D, "K": K, "num_epochs": num_epochs}, seed, dtype)
     find("format", format, {name: name for name in FORMATS})
-    pictures = (f"example.{format}", f"results.{format}", "inference_degmm.gif")
+    pictures = picture_names(format)
     with watch.compilation():
         with watch.phase("data"):
             X, labels, truth = make_exchangeable_mixture(n, M, D, K, seed=seed, covariance=covariance)
@@ -102,8 +102,14 @@ def compare(
 
                 with watch.phase("pictures"):
                     paths = [folder / name for name in pictures]
-                    figures = draw_comparison(paths, X, labels, truth, clusterings, snapshots)
+                    draw_comparison(paths, X, labels, truth, clusterings, snapshots)
+                    figures = tuple(Path(output or "") / name for name in pictures)
     return Comparison(_table(labels, clusterings), figures, {**watch.phases, "compile": watch.compile})
+
+
+def picture_names(format: str) -> tuple[str, str, str]:
+    """Return the names of the files that :func:`compare` writes."""
+    return f"example.{format}", f"results.{format}", "inference_degmm.gif"
 
 
 def _clusterings(

@@ -2,8 +2,6 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -40,29 +38,29 @@ def writable_folder(folder: Path, *names: str) -> Path:
     return folder
 
 
-@contextmanager
-def output_folder(folder: Path, *names: str) -> Iterator[Path]:
-    """Hold a folder for results as :func:`writable_folder` makes it; a failure leaves no empty folder.
+def keep_input(source: Path, *targets: Path) -> None:
+    """See that results do not replace the file that they are made of, or go into its folder.
 
-    Parameters
-    ----------
-    folder : Path
-    *names : str
-        Names of files to be written there.
+    Raises
+    ------
+    ValueError
+        If they would.
     """
-    # os.path.exists answers where Path.exists raises, as for a name that is too long.
-    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
-    try:
-        yield writable_folder(folder, *names)
-    except BaseException:
-        for path in made:
-            with suppress(OSError):  # it holds something
-                path.rmdir()
-        raise
+    for target in targets:
+        within = source.is_dir() and Path(os.path.realpath(target)).is_relative_to(os.path.realpath(source))
+        if within or (target.exists() and source.exists() and target.samefile(source)):
+            raise ValueError(f"output: {target} would replace {source}, which is read; choose another place")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it, so that ``path`` is never half-written."""
+    """Write a file beside and rename it, so that ``path`` is never half-written.
+
+    A link is followed; what is no file, such as a pipe, is written to as it is.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        path.write_bytes(content)
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     beside = Path(name)
     try:

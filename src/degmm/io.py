@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from degmm import __version__
 from degmm.files import write_bytes
+from degmm.folders import finish_if_possible
 
 FORMAT = 1
 """Version of the layout of a saved model; raised whenever an older program could not read it."""
@@ -31,7 +31,7 @@ def save(model: Any, path: str | Path) -> Path:
     Parameters
     ----------
     model : estimator
-        A fitted GMM, EGMM, DGMM, DEGMM or DAGMM.
+        A fitted GMM, EGMM, DGMM, DEGMM, DAGMM, EMOS or RegimeEMOS.
     path : str or Path
         The folder; made if it is not there.
 
@@ -50,17 +50,17 @@ def save(model: Any, path: str | Path) -> Path:
     """
     from safetensors.numpy import save as to_bytes
 
-    from degmm.saved_state import check_state
+    from degmm.saved_state import described
 
     if isinstance(model, type) or not hasattr(model, "_get_state"):
         raise TypeError(
-            f"model: expected a fitted GMM, EGMM, DGMM, DEGMM or DAGMM, got {_kind(model)}; the model comes "
+            f"model: expected a fitted mixture or calibration, got {_kind(model)}; the model comes "
             "first, as in save(model, 'folder')"
         )
     folder = _path(path)
     arrays, facts = model._get_state()
     try:
-        check_state(arrays, facts, model.n_components)
+        model._check_state(arrays, facts)
     except ValueError as error:
         raise ValueError(f"model: cannot be saved ({error}); fit it again") from error
     content = to_bytes({name: np.ascontiguousarray(array) for name, array in arrays.items()})
@@ -69,8 +69,7 @@ def save(model: Any, path: str | Path) -> Path:
     head = {
         "format": FORMAT,
         "degmm": __version__,
-        "estimator": type(model).__name__,
-        "parameters": _plain_parameters(model),
+        **described(model),
         "facts": facts,
         "arrays": tensors,
         "sha256": digest,
@@ -111,11 +110,11 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
     """
     from safetensors.numpy import load as from_bytes
 
-    from degmm import estimators
-    from degmm.saved_state import check_state
+    from degmm.saved_state import MODULES, rebuilt
 
     folder = _path(path)
     folder = folder.parent if folder.name == HEAD and folder.is_file() else folder
+    finish_if_possible(folder)
     if not (folder / HEAD).is_file():
         raise ValueError(f"{folder}: no saved model there ({HEAD} is missing)")
     try:
@@ -130,18 +129,14 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
         if hashlib.sha256(content).hexdigest() != head["sha256"]:
             raise ValueError(f"{folder}: {head['arrays']} is damaged or not of this model; save it again")
         name = head["estimator"]
-        if name not in estimators.__all__:
+        if name not in MODULES:
             raise ValueError(f"{folder}: {HEAD} names an unknown estimator {name!r}")
         own = head["facts"].get("own_encoder")
         if own is not None and getattr(encoder, "__qualname__", None) != own:
             raise ValueError(
                 f"{folder}: the model has its own encoder, {own}; pass that class, encoder={own}"
             )
-        arguments = {k: _restored(v) for k, v in head["parameters"].items()}
-        model = getattr(estimators, name)(**arguments, **({} if encoder is None else {"encoder": encoder}))
-        arrays = from_bytes(content)
-        check_state(arrays, head["facts"], model.n_components)
-        model._set_state(arrays, head["facts"])
+        model = rebuilt(head, from_bytes(content), encoder)
     except OSError as error:
         raise ValueError(f"{folder}: cannot be read ({error.strerror or error})") from error
     except (ImportError, MemoryError):
@@ -177,22 +172,3 @@ def _arrays_of_head(folder: Path) -> Path | None:
         return folder / name if own else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _plain_parameters(model: Any) -> dict[str, Any]:
-    """Return the constructor's arguments as JSON; a start or generator that was passed is not kept."""
-    plain: dict[str, Any] = {}
-    for name, value in model.get_params(deep=False).items():
-        if name == "dtype" and value is not None:
-            value = np.dtype(value).name
-        elif isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, tuple | list) and all(isinstance(item, Integral) for item in value):
-            plain[name] = [int(item) for item in value]
-        elif value is None or isinstance(value, bool | int | float | str):
-            plain[name] = value
-    return plain
-
-
-def _restored(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -8,8 +8,12 @@ Ensembles run along the last axis, so that the passes over them vectorise, and o
 scatter the lower triangle alone is kept, row by row.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,6 +21,8 @@ from jaxtyping import Bool, Float
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.precision import precision_of
+from degmm.processes import gathered, largest, total
+from degmm.sharding import AXIS, Spec, n_local
 
 CHUNK_VALUES = 2**19
 """Members are read in chunks of about this many numbers, which fit into a processor's cache."""
@@ -28,6 +34,8 @@ ROUNDING = 64 * float(np.finfo(np.float64).eps)
 """Relative spread below which a variable counts as constant."""
 SMALLEST_BUCKET = 16
 """Fewest ensembles that compiled functions see."""
+ALIGNMENT = 64
+"""Bytes that the address of an array must be a multiple of for JAX to use it where it lies."""
 QUARTILES_APART = 1.349
 """Distance of a normal distribution's quartiles, in standard deviations."""
 UNROLLED_FEATURES = 4
@@ -55,6 +63,16 @@ class Moments(NamedTuple):
     def n_features(self) -> int:
         """Number of variables D."""
         return self.mean.shape[0]
+
+    @property
+    def dtype(self) -> Any:
+        """Precision."""
+        return self.mean.dtype
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return float(np.sum(self.weights, dtype=np.float64))
 
     def take(self, index: np.ndarray) -> "Moments":
         """Return the ensembles that ``index`` selects."""
@@ -125,12 +143,12 @@ def standardised_moments(
         If the precision cannot hold the square of a variable's spread.
     """
     dtype = X.dtype if dtype is None else dtype
-    rough = _rough_scaling(X, weights)
-    _check_squares(rough.units, np.promote_types(X.dtype, dtype))
+    rough = rough_scaling(rough_sample(X, weights))
+    check_squares(rough.units, np.promote_types(X.dtype, dtype))
     moments = moments_of(X, weights, rough.units, dtype)
-    scaling = _exact_scaling(moments, rough, common_scale)
-    _check_squares(scaling, dtype)
-    return _rescaled(moments, rough.units, scaling), scaling
+    scaling = standard_scaling(totals_of(moments), rough, common_scale)
+    check_squares(scaling, dtype)
+    return rescaled(moments, rough.units, scaling), scaling
 
 
 def moments_of(
@@ -138,7 +156,8 @@ def moments_of(
 ) -> Moments:
     """Read the members once and return their moments in the units of ``scaling``.
 
-    The members are centred and summed in their own precision, or in ``dtype`` if that is higher.
+    The members are centred and summed in their own precision, or in ``dtype`` if that is higher,
+    chunk by chunk, each core a share of the chunks.
     """
     n, M, D = X.shape
     dtype = X.dtype if dtype is None else dtype
@@ -149,19 +168,54 @@ def moments_of(
     rest = ((scaling.centre - leading.astype(np.float64)) / scaling.scale).astype(inner)
     inverse_scale = (1.0 / scaling.scale).astype(inner)
     chunk = int(np.clip(CHUNK_VALUES // (M * D), 1, bucket(n)))
-    parts = []
-    with precision_of(inner):
-        for start in range(0, n, chunk):
-            block = X[start : start + chunk]
-            short = chunk - block.shape[0]
-            if short:  # few shapes, hence few compilations
-                block = np.concatenate([block, np.repeat(block[:1], short, axis=0)])
-            part = _chunk_moments(jnp.asarray(block, inner), leading, rest, inverse_scale)
-            parts.append([np.asarray(a, dtype)[..., : chunk - short] for a in part])
+
+    def some(starts: range) -> list[list[np.ndarray]]:
+        block = _aligned((chunk, M, D), inner)
+        found = []
+        with precision_of(inner):  # JAX keeps it by thread
+            for start in starts:
+                length = min(chunk, n - start)
+                block[:length] = X[start : start + length]
+                block[length:] = block[0]  # few shapes, hence few compilations
+                with np.errstate(all="ignore"):  # a sum tells faster than a search
+                    complete = not np.isnan(block.sum())
+                part = _chunk_moments(jax.device_put(block), leading, rest, inverse_scale, complete)
+                found.append([np.asarray(a, dtype)[..., :length] for a in part])  # waits for them
+        return found
+
+    count = -(-n // chunk)
+    threads = min(_cores(), count)
+    if threads == 1:
+        parts = some(range(0, n, chunk))
+    else:
+        each = -(-count // threads) * chunk
+        with ThreadPoolExecutor(threads) as pool:
+            shares = pool.map(some, (range(a, min(a + each, n), chunk) for a in range(0, n, each)))
+            parts = [part for share in shares for part in share]
     counts, mean, scatter = (
         np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True)
     )
     return Moments(counts, mean, scatter, weights.astype(dtype))
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array that ``jax.device_put`` leaves where it is on a CPU; a copy costs as much as sums."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    first = -room.ctypes.data % ALIGNMENT
+    return room[first : first + size].view(dtype).reshape(shape)
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def weight_unit(weights: np.ndarray) -> float:
+    """Return a power of two near the mean of the positive weights, a unit in which they are near 1."""
+    positive = weights[weights > 0]
+    size, count = total((positive.sum(), positive.size))
+    return float(np.exp2(np.round(np.log2(size / count))))
 
 
 def bucket(n: int, smallest: int = SMALLEST_BUCKET) -> int:
@@ -169,6 +223,18 @@ def bucket(n: int, smallest: int = SMALLEST_BUCKET) -> int:
     n = max(n, smallest)
     step = 2 ** max(int(n - 1).bit_length() - 4, 0)
     return -(-n // step) * step
+
+
+def even_size(n: int) -> int:
+    """Return what n ensembles are filled up to: alike in all processes, and even over the devices."""
+    parts = n_local()
+    return -(-bucket(largest(n)) // parts) * parts
+
+
+def spread(leading: int = 0) -> Any:
+    """Return how moments are shared out over devices, after ``leading`` further axes."""
+    vector, matrix = Spec(*[None] * leading, AXIS), Spec(*[None] * (leading + 1), AXIS)
+    return Moments(vector, matrix, matrix, vector)
 
 
 def padded(moments: Moments, n: int) -> Moments:
@@ -179,7 +245,7 @@ def padded(moments: Moments, n: int) -> Moments:
     counts, *rest = (
         np.pad(np.asarray(part), [(0, 0)] * (np.ndim(part) - 1) + [(0, extra)]) for part in moments
     )
-    counts[-extra:] = np.asarray(moments.counts)[0]
+    counts[-extra:] = np.asarray(moments.counts)[0] if moments.n_samples else 1
     return Moments(counts, *rest)
 
 
@@ -194,28 +260,34 @@ def presence(X: Float[Array, "... D"]) -> Bool[Array, "..."]:
     return present
 
 
-@jit
+@partial(jit, static_argnums=4)
 def _chunk_moments(
     X: Float[Array, "n M D"],
     leading: Float[Array, "D"],
     rest: Float[Array, "D"],
     inverse_scale: Float[Array, "D"],
+    complete: bool,
 ) -> tuple[Float[Array, "n"], Float[Array, "D n"], Float[Array, "P n"]]:
-    D = X.shape[2]
+    n, M, D = X.shape
     rows, columns = triangle(D)
-    present = presence(X)
-    counts = present.sum(axis=1).astype(X.dtype)
+    present = None if complete else presence(X)
+    counts = jnp.full(n, M, X.dtype) if present is None else present.sum(axis=1).astype(X.dtype)
+
+    def kept(part: Float[Array, "n M ..."]) -> Float[Array, "n M ..."]:
+        if present is None:
+            return part
+        return jnp.where(present.reshape(n, M, *[1] * (part.ndim - 2)), part, 0)
+
     if D <= UNROLLED_FEATURES:
         # variable by variable, in the order of memory: ten times faster than moving axes
-        scaled = [(X[..., d] - leading[d]) * inverse_scale[d] - rest[d] for d in range(D)]
-        scaled = [jnp.where(present, part, 0) for part in scaled]
+        scaled = [kept((X[..., d] - leading[d]) * inverse_scale[d] - rest[d]) for d in range(D)]
         means = [part.sum(axis=1) / counts for part in scaled]
-        apart = [jnp.where(present, part - m[:, None], 0) for part, m in zip(scaled, means, strict=True)]
+        apart = [kept(part - m[:, None]) for part, m in zip(scaled, means, strict=True)]
         scatter = [(apart[r] * apart[c]).sum(axis=1) for r, c in zip(rows, columns, strict=True)]
         return counts, jnp.stack(means), jnp.stack(scatter)
-    x = jnp.where(present[..., None], (X - leading) * inverse_scale - rest, 0)
+    x = kept((X - leading) * inverse_scale - rest)
     mean = x.sum(axis=1) / counts[:, None]
-    centred = jnp.where(present[..., None], x - mean[:, None, :], 0)
+    centred = kept(x - mean[:, None, :])
     full = jnp.einsum("nmd,nme->nde", centred, centred)
     return counts, mean.T, full[:, rows, columns].T
 
@@ -229,7 +301,19 @@ class RoughScaling(NamedTuple):
     """Standard deviation as the quartiles have it; 0 where they coincide"""
 
 
-def _rough_scaling(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> RoughScaling:
+class Totals(NamedTuple):
+    """What all members of many ensembles have in common, weights of the ensembles counted."""
+
+    mass: float
+    """Σ_i w_i M_i"""
+    mean: Float[np.ndarray, "D"]
+    """Weighted mean of the members"""
+    variance: Float[np.ndarray, "D"]
+    """Weighted variance of the members about it"""
+
+
+def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
+    """Return some of the members that are present, in float64: from ensembles of a weight above 0."""
     used = np.flatnonzero(weights > 0)
     ensembles, members = ROUGH_SAMPLE
     rng = np.random.default_rng(0)  # ensembles and members at random, since both may recur in a rhythm
@@ -238,7 +322,11 @@ def _rough_scaling(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"
     sample = X[used[:, None], shown].reshape(-1, X.shape[2])
     if not presence(sample).any():
         sample = X[used].reshape(-1, X.shape[2])
-    sample = sample[np.asarray(presence(sample))].astype(np.float64)
+    return gathered(sample[np.asarray(presence(sample))].astype(np.float64), 0)
+
+
+def rough_scaling(sample: Float[np.ndarray, "s D"]) -> RoughScaling:
+    """Return what a sample of members says of centre and scale."""
     low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
     largest = np.abs(sample).max(axis=0)
     quartiles = (high - low) / QUARTILES_APART
@@ -250,16 +338,23 @@ def _rough_scaling(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"
     return RoughScaling(Scaling(median, np.exp2(np.round(np.log2(magnitude)))), quartiles)
 
 
-def _exact_scaling(moments: Moments, rough: RoughScaling, common_scale: bool) -> Scaling:
-    units, D = rough.units, moments.n_features
-    rows, columns = triangle(D)
+def totals_of(moments: Moments) -> Totals:
+    """Return the totals of ensembles, in the units of their moments."""
+    rows, columns = triangle(moments.n_features)
     mass = np.asarray(moments.weights, np.float64) * np.asarray(moments.counts, np.float64)
     mean = np.asarray(moments.mean, np.float64)
-    shift = mean @ mass / mass.sum()
+    size, first = total((mass.sum(), mean @ mass))
+    shift = first / size
     within = np.asarray(moments.scatter)[rows == columns].astype(np.float64) @ np.asarray(
         moments.weights, np.float64
     )
-    variance = (within + (mean - shift[:, None]) ** 2 @ mass) / mass.sum()
+    variance = total(within + (mean - shift[:, None]) ** 2 @ mass) / size
+    return Totals(float(size), shift, variance)
+
+
+def standard_scaling(totals: Totals, rough: RoughScaling, common_scale: bool) -> Scaling:
+    """Return the standard units of members with these totals, which are in the units of ``rough``."""
+    units, shift, variance = rough.units, totals.mean, totals.variance
     # A variable that does not vary has no scale of its own; rounding may leave it a trace of one.
     offset = np.maximum(np.abs(units.centre / units.scale), 1)
     constant = variance <= (ROUNDING * offset) ** 2
@@ -271,24 +366,29 @@ def _exact_scaling(moments: Moments, rough: RoughScaling, common_scale: bool) ->
     centre = np.where(outlying, units.centre, units.centre + units.scale * shift)
     if common_scale:
         vary = scale[~constant] if not constant.all() else scale
-        scale = np.full(D, np.sqrt(np.mean(vary**2)))
+        scale = np.full(scale.shape, np.sqrt(np.mean(vary**2)))
     return Scaling(centre, scale)
 
 
-def _check_squares(scaling: Scaling, dtype: Any) -> None:
-    """Refuse units whose squares, the units of covariances, the precision cannot hold."""
+def reach_of(dtype: Any) -> np.ndarray:
+    """Return the smallest and the largest unit whose square, a unit of covariances, a precision holds."""
     limits = np.finfo(dtype)
-    reach = np.sqrt([float(limits.tiny) * 1e6, float(limits.max) * 1e-6])
+    return np.sqrt([float(limits.tiny) * 1e6, float(limits.max) * 1e-6])
+
+
+def check_squares(scaling: Scaling, dtype: Any) -> None:
+    """Refuse units whose squares, the units of covariances, the precision cannot hold."""
+    reach = reach_of(dtype)
     bad = (scaling.scale < reach[0]) | (scaling.scale > reach[1])
     if bad.any():
         d = int(np.argmax(bad))
         raise ValueError(
-            f"X: variable {d} has a spread of about {scaling.scale[d]:.2g}, whose square {limits.dtype} "
+            f"X: variable {d} has a spread of about {scaling.scale[d]:.2g}, whose square {np.dtype(dtype)} "
             "cannot hold; give that variable in another unit"
         )
 
 
-def _rescaled(moments: Moments, old: Scaling, new: Scaling) -> Moments:
+def rescaled(moments: Moments, old: Scaling, new: Scaling) -> Moments:
     """Return the same moments in other units; means are moved in float64."""
     dtype = moments.mean.dtype
     rows, columns = triangle(moments.n_features)

@@ -1,5 +1,7 @@
-"""What the arrays and facts of a saved model must be, whatever the file says."""
+"""Models as arrays and facts, as files hold them, and what these must be, whatever the file says."""
 
+from importlib import import_module
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -7,8 +9,50 @@ import numpy as np
 from degmm.families import MixtureParameters
 from degmm.moments import Scaling
 
+MODULES = {
+    **dict.fromkeys(("GMM", "EGMM", "DGMM", "DEGMM", "DAGMM"), "degmm.estimators"),
+    **dict.fromkeys(("EMOS", "RegimeEMOS"), "degmm.calibration"),
+}
+"""Where the classes are that can be saved."""
 FLOATS = ("parameters.", "scaling.", "network.", "projection.", "context.", "prior", "reference")
 """How the names of arrays begin that must be finite numbers."""
+
+
+def described(model: Any) -> dict[str, Any]:
+    """Return class and constructor's arguments as JSON can hold them.
+
+    A start, generator or model that was passed as an argument is not kept.
+    """
+    plain: dict[str, Any] = {}
+    for name, value in model.get_params(deep=False).items():
+        if name == "dtype" and value is not None:
+            value = np.dtype(value).name
+        elif isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, tuple | list) and all(isinstance(item, Integral) for item in value):
+            plain[name] = [int(item) for item in value]
+        elif value is None or isinstance(value, bool | int | float | str):
+            plain[name] = value
+    return {"estimator": type(model).__name__, "parameters": plain}
+
+
+def rebuilt(head: dict[str, Any], arrays: dict[str, np.ndarray], encoder: Any = None) -> Any:
+    """Return the model of :func:`described`, with ``facts`` beside, and its arrays.
+
+    Raises
+    ------
+    ValueError
+        If it is none that a fit gives; a name that is not there raises KeyError.
+    """
+    name, facts = head["estimator"], head["facts"]
+    if name not in MODULES:
+        raise ValueError(f"there is no estimator {name!r}")
+    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in head["parameters"].items()}
+    given = {} if encoder is None else {"encoder": encoder}
+    model = getattr(import_module(MODULES[name]), name)(**arguments, **given)
+    model._check_state(arrays, facts)
+    model._set_state(arrays, facts)
+    return model
 
 
 def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_components: int) -> None:

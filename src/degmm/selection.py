@@ -15,7 +15,8 @@ from sklearn.utils import _safe_indexing
 
 from degmm.ensembles import Ensemble, as_members, members_of
 from degmm.estimators.base import BaseMixture
-from degmm.estimators.checks import check_weights, generator
+from degmm.estimators.checks import check_components, check_weights, generator
+from degmm.processes import need_one_process
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +97,11 @@ def select_components(
             f"estimator: the densities of a {type(estimator).__name__} are those of its own codes, which no "
             "two fits share, so they cannot choose n_components; compare how well it finds known anomalies"
         )
-    wanted = _checked_components(components)
+    need_one_process("select_components", "call it in one process, outside degmm.devices")
+    wanted = check_components(components)
     X = X if isinstance(X, Ensemble) else members_of(X)
     n = as_members(X).shape[0]
-    weights = check_weights(sample_weight, n)
+    weights = check_weights(sample_weight, n, X)
     if wanted[-1] > n:
         raise ValueError(
             f"components: {wanted[-1]} components are too many for {n} ensembles; leave them out"
@@ -150,16 +152,6 @@ def _compared(
         "result": model.result_.name,
         "seconds": time.perf_counter() - start,
     }
-
-
-def _checked_components(components: Iterable[int]) -> list[int]:
-    given = list(components) if isinstance(components, Iterable) else []
-    bad = [K for K in given if not isinstance(K, Integral) or isinstance(K, bool) or K < 1]
-    if bad or not given:
-        raise ValueError(
-            f"components: expected one or more integers of at least 1, got {bad[0] if bad else components!r}"
-        )
-    return sorted({int(K) for K in given})
 
 
 def _folds(cv: Any, n: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -21,4 +21,4 @@ def main_compare(arguments: list[str] | None = None) -> None:
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(compare)
-    run(app, arguments)
+    run(app, arguments, "main.py")

@@ -1,51 +1,50 @@
-"""The commands."""
+"""The commands: their arguments, and where each is done."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from degmm import __version__
+from degmm.cli.groups import grouped
 from degmm.cli.options import (
-    BatchSize,
-    Checkpoint,
-    CovarianceChoice,
-    CovarianceType,
+    CALIBRATION,
+    Anomalies,
+    CalibrationOptions,
+    Context,
+    DataOptions,
+    DeepOptions,
     DrawnCovariance,
-    Encoder,
     Format,
     InputFile,
-    LatentDimension,
-    LatentProjection,
-    MemberDimension,
-    MemberModel,
-    MemberSubsets,
+    MixtureOptions,
     Model,
     ModelChoice,
-    Networks,
-    Objective,
-    Patience,
+    OutputFolder,
     PictureFormat,
+    Progress,
     Seed,
-    Starts,
-    ValidationFraction,
-    Variables,
+    SessionOptions,
 )
 
 app = typer.Typer(
     name="degmm",
     help="Cluster ensembles of exchangeable members with Gaussian mixtures, by EM and by deep inference.",
-    add_completion=False,
+    epilog="Exit codes: 0 done; 2 a mistake in arguments or data, told in one sentence; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
-def run(app: typer.Typer, arguments: list[str] | None) -> None:
+def run(app: typer.Typer, arguments: list[str] | None, program: str = "degmm") -> None:
     """Run a command and turn a user's mistake into one sentence and exit code 2."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments)
+        code = app(args=given, prog_name=program, obj=[program, *given], standalone_mode=False)
+        if code == 130:
+            _end("interrupted; nothing was written", code)
+        raise SystemExit(code or 0)
     except (ValueError, ImportError) as error:
         _end(str(error), 2)
     except OSError as error:
@@ -55,10 +54,23 @@ def run(app: typer.Typer, arguments: list[str] | None) -> None:
         _end(f"not enough memory{f' ({error})' if str(error) else ''}; ask for fewer or smaller ensembles", 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
+    except Exception as error:
+        # What the parser of arguments raises is of no public type in all versions.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message()
+        if not message.strip() or "\n" in message.strip():  # the help, where there are no arguments
+            sys.stderr.write(message)
+            raise SystemExit(2) from None
+        context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+        where = getattr(context, "command_path", program)
+        if getattr(parameter, "name", None) in (getattr(context, "default_map", None) or {}):
+            message = f"--config: {message}"
+        _end(f"{message.rstrip('.').replace('Value error, ', '')} ({where} --help says more)", 2)
 
 
 def _end(sentence: str, code: int) -> None:
-    sys.stderr.write(f"degmm: {sentence}\n")
+    sys.stderr.write(f"degmm: {' '.join(sentence.split())}\n")
     raise SystemExit(code) from None
 
 
@@ -78,149 +90,241 @@ def _root(
 
 
 @app.command()
+@grouped
 def compare(
+    context: typer.Context,
+    session: SessionOptions,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles.")] = 1000,
-    members: Annotated[int, typer.Option("--M", min=1, help="Members of an ensemble.")] = 10,
-    dimensions: Annotated[int, typer.Option("--D", min=1, help="Variables of a member.")] = 2,
-    components: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
+    M: Annotated[int, typer.Option("--M", min=1, help="Members of an ensemble.")] = 10,
+    D: Annotated[int, typer.Option("--D", min=1, help="Variables of a member.")] = 2,
+    K: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
     num_epochs: Annotated[
         int, typer.Option("--num_epochs", "--num-epochs", min=1, help="Epochs of the deep models.")
     ] = 1000,
     seed: Seed = 0,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the pictures.")] = Path(
-        "figures"
-    ),
     covariance: Annotated[
         DrawnCovariance, typer.Option(help="Covariances drawn.")
     ] = DrawnCovariance.DIAGONAL,
-    progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = False,
+    output: OutputFolder = Path("figures"),
+    progress: Progress = False,
     format: PictureFormat = Format.PNG,
 ) -> None:
     """Compare all models on generated ensembles: table and pictures."""
     from degmm.cli.compare import run_comparison
+    from degmm.cli.session import Session
 
-    run_comparison(
-        n,
-        members,
-        dimensions,
-        components,
-        num_epochs,
-        seed,
-        output,
-        covariance.value,
-        progress,
-        format.value,
-    )
+    with Session("compare", context, session) as said:
+        settings = {"covariance": covariance.value, "progress": progress, "format": format.value}
+        run_comparison(said, output, {"n": n, "M": M, "D": D, "K": K}, num_epochs, seed, settings)
+
+
+@app.command()
+@grouped
+def simulate(
+    context: typer.Context,
+    session: SessionOptions,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File: .nc, .csv, .csv.gz, .parquet or .npz.")
+    ] = Path("data.nc"),
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles, one a day.")] = 1000,
+    M: Annotated[int, typer.Option("--M", min=1, help="Members of an ensemble.")] = 10,
+    D: Annotated[int, typer.Option("--D", min=1, help="Variables of a member.")] = 2,
+    K: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
+    between: Annotated[
+        float, typer.Option(min=0, help="Variance of the ensembles' shared centres; 0 for none.")
+    ] = 0.0,
+    covariance: Annotated[
+        DrawnCovariance, typer.Option(help="Covariances drawn.")
+    ] = DrawnCovariance.DIAGONAL,
+    missing: Annotated[float, typer.Option(min=0, max=1, help="Share of the members that is absent.")] = 0.0,
+    seed: Seed = 0,
+) -> None:
+    """Write a file of ensembles drawn from a random mixture, with the true clusters and observations."""
+    from degmm.cli.session import Session
+    from degmm.cli.simulate import run_simulation
+
+    with Session("simulate", context, session) as said:
+        run_simulation(said, output, (n, M, D, K), seed, covariance.value, between, missing)
+
+
+@app.command()
+@grouped
+def describe(
+    context: typer.Context,
+    file: InputFile,
+    data: DataOptions,
+    session: SessionOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for pictures and a record.", show_default="none"),
+    ] = None,
+    format: PictureFormat = Format.PNG,
+) -> None:
+    """Say what a file holds: cases, members, variables, gaps, control runs, spread and skill."""
+    from degmm.cli.describe import run_description
+    from degmm.cli.session import Session
+
+    with Session("describe", context, session, {"X": str(file)}) as said:
+        run_description(said, file, data, output, format.value)
 
 
 # The settings bear the names of the estimators' arguments, so that those given can be told apart.
 @app.command()
+@grouped
 def fit(
     context: typer.Context,
     file: InputFile,
+    session: SessionOptions,
+    data: DataOptions,
+    mixture: MixtureOptions,
+    deep: DeepOptions,
+    anomalies: Anomalies = None,
+    context_of: Context = None,
     model: ModelChoice = Model.EGMM,
     n_components: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for model, clusters and picture.")
-    ] = Path("out"),
-    variables: Variables = None,
-    member_dim: MemberDimension = None,
-    member_model: MemberModel = "independent",
-    covariance_type: CovarianceChoice = CovarianceType.FULL,
-    n_init: Starts = 64,
-    max_epochs: Annotated[
-        int, typer.Option("--num_epochs", "--num-epochs", min=1, help="Epochs of a deep model.")
-    ] = 1000,
-    encoder: Annotated[Encoder, typer.Option(help="Network of degmm.")] = Encoder.MOMENTS,
-    objective: Annotated[Objective, typer.Option(help="Objective of a deep model.")] = Objective.ELBO,
-    projection: LatentProjection = None,
-    latent_dim: LatentDimension = None,
-    batch_size: BatchSize = None,
-    n_networks: Networks = 1,
-    member_subsets: MemberSubsets = 0,
-    validation_fraction: ValidationFraction = 0.0,
-    patience: Patience = 100,
-    checkpoint: Checkpoint = None,
+    output: OutputFolder = Path("out"),
     random_state: Seed = 0,
-    progress: Annotated[bool, typer.Option(help="Show the progress of training.")] = True,
+    progress: Progress = True,
     format: PictureFormat = Format.PNG,
 ) -> None:
-    """Fit a mixture to the ensembles of a file: clusters, model and picture."""
+    """Fit a mixture to the ensembles of a file: clusters, model and pictures."""
     from degmm.cli.fit import run_fit
+    from degmm.cli.session import Session
 
-    settings: dict[str, Any] = {
-        "n_components": n_components,
-        "covariance_type": covariance_type.value,
-        "member_model": member_model,
-        "n_init": n_init,
-        "max_epochs": max_epochs,
-        "encoder": encoder.value,
-        "objective": objective.value,
-        "projection": None if projection is None else projection.value,
-        "latent_dim": latent_dim,
-        "batch_size": batch_size,
-        "n_networks": n_networks,
-        "member_subsets": member_subsets,
-        "validation_fraction": validation_fraction,
-        "patience": patience,
-        "checkpoint": checkpoint,
-        "random_state": random_state,
-        "progress": progress,
-    }
-    given = [name for name in settings if _is_given(context, name)]
-    run_fit(file, model.value, output, variables, member_dim, settings, given, format.value)
+    settings = vars(mixture) | vars(deep) | {"n_components": n_components, "random_state": random_state}
+    settings["progress"] = progress and not (session.quiet or session.as_json)
+    called = {"X": str(file), "by": "--anomalies", "context": "--context"}
+    with Session("fit", context, session, called) as said:
+        run_fit(said, file, data, model.value, settings, anomalies, context_of, output, format.value)
 
 
 @app.command()
+@grouped
+def predict(
+    context: typer.Context,
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="Output folder of degmm fit or calibrate, or of save(model, …).", metavar="MODEL"
+        ),
+    ],
+    file: InputFile,
+    session: SessionOptions,
+    data: DataOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File: .nc, .csv, .csv.gz or .parquet.",
+            show_default="clusters.nc, or forecast.nc of a calibration",
+        ),
+    ] = None,
+) -> None:
+    """Tell the clusters, or calibrated forecasts, of new ensembles, read as those of the fit were."""
+    from degmm.cli.predict import run_prediction
+    from degmm.cli.session import Session
+
+    with Session("predict", context, session, {"X": str(file)}) as said:
+        run_prediction(said, model, file, data, output)
+
+
+@app.command()
+@grouped
 def select(
     context: typer.Context,
     file: InputFile,
+    session: SessionOptions,
+    data: DataOptions,
+    mixture: MixtureOptions,
+    deep: DeepOptions,
+    anomalies: Anomalies = None,
     components: Annotated[
         str, typer.Option("--K", help="Numbers of clusters: 1:8 (both ends), 1:8:2 or 2,4,6.")
     ] = "1:8",
     model: ModelChoice = Model.EGMM,
-    member_model: MemberModel = "independent",
-    covariance_type: CovarianceChoice = CovarianceType.FULL,
-    variables: Variables = None,
-    member_dim: MemberDimension = None,
     folds: Annotated[
         int,
         typer.Option(min=0, help="Folds of the cross-validation, blocks of consecutive cases; 0 for none."),
     ] = 5,
-    n_init: Starts = 64,
     random_state: Seed = 0,
     jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for table and picture.")] = Path(
-        "out"
-    ),
+    output: OutputFolder = Path("selection"),
     format: PictureFormat = Format.PNG,
 ) -> None:
     """Compare numbers of clusters on the ensembles of a file: table and picture."""
     from degmm.cli.select import run_select
+    from degmm.cli.session import Session
 
-    settings: dict[str, Any] = {
-        "covariance_type": covariance_type.value,
-        "member_model": member_model,
-        "n_init": n_init,
-        "random_state": random_state,
-        "progress": False,
-    }
-    given = [name for name in settings if _is_given(context, name)]
-    run_select(
-        file,
-        model.value,
-        components,
-        output,
-        variables,
-        member_dim,
-        folds,
-        jobs,
-        settings,
-        given,
-        format.value,
-    )
+    settings = vars(mixture) | vars(deep) | {"random_state": random_state, "progress": False}
+    called = {"n_components": "--K", "cv": "--folds", "n_splits": "--folds", "n_jobs": "--jobs"}
+    called |= {"X": str(file), "by": "--anomalies"}
+    with Session("select", context, session, called) as said:
+        run_select(
+            said, file, data, model.value, settings, anomalies, components, folds, jobs, output, format.value
+        )
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+@app.command()
+@grouped
+def calibrate(
+    context: typer.Context,
+    session: SessionOptions,
+    data: DataOptions,
+    calibration: CalibrationOptions,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="NetCDF, Zarr, GRIB, CSV, Parquet or npz, with members and observations.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="Take generated forecasts of a chaotic system instead of a file.",
+            rich_help_panel=CALIBRATION,
+        ),
+    ] = False,
+    components: Annotated[
+        str,
+        typer.Option(
+            "--K",
+            help="Number of regimes; of several, as 1:8, the one of least CRPS in --folds.",
+            rich_help_panel=CALIBRATION,
+        ),
+    ] = "4",
+    output: OutputFolder = Path("calibration"),
+    random_state: Seed = 0,
+    format: PictureFormat = Format.PNG,
+) -> None:
+    """Calibrate forecasts by regime: scores beside EMOS and the raw ensemble, pictures, model, report."""
+    from degmm.cli.calibrate import run_calibration
+    from degmm.cli.session import Session
+
+    called = {"X": "--demo" if file is None else str(file), "context": "--context"}
+    called |= {"n_components": "--K", "n_blocks": "--folds", "y": "observations"}
+    called |= {"at": "--train" if calibration.split is None else "--split"}
+    with Session("calibrate", context, session, called) as said:
+        run_calibration(said, file, demo, data, calibration, components, random_state, output, format.value)
+
+
+@app.command()
+@grouped
+def report(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Output folder of another command.", metavar="FOLDER")],
+    session: SessionOptions,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="File of the page.", show_default="FOLDER/report.html"),
+    ] = None,
+) -> None:
+    """Make one HTML page of an output folder, to read, send or print."""
+    from degmm.cli.session import Session
+    from degmm.report import write_report
+
+    with Session("report", context, session) as said:
+        said.wrote(write_report(folder, output))

@@ -5,34 +5,54 @@ from pathlib import Path
 from typing import Any
 
 from degmm import cli
-from degmm.cli.flags import COMPARE_FLAGS, in_flags
-from degmm.cli.tables import print_seconds, print_table
+from degmm.cli.session import Session
+from degmm.cli.tables import in_seconds
 from degmm.wording import counted
 
 
 def run_comparison(
-    n: int,
-    M: int,
-    D: int,
-    K: int,
+    session: Session,
+    output: Path,
+    sizes: dict[str, Any],
     num_epochs: int,
     seed: int,
-    output: Path,
-    covariance: Any,
-    progress: bool,
-    format: Any,
+    settings: dict[str, Any],
 ) -> None:
-    """Run the comparison and print its table, its pictures and where the time went."""
-    import pandas as pd
-
+    """Run the comparison and say its table, its pictures and where the time went."""
     import degmm.estimators.deep_single  # noqa: F401  (imported here, so that its seconds count as import)
-    from degmm.comparison import compare
+    from degmm.comparison import compare, picture_names
 
     imported = time.perf_counter() - cli.STARTED
-    with in_flags(COMPARE_FLAGS):
-        result = compare(
-            n, M, D, K, num_epochs, seed, output, covariance=covariance, progress=progress, format=format
+    session.section = "Models"
+    with session.results(output, *picture_names(settings["format"])) as folder:
+        result = compare(**sizes, num_epochs=num_epochs, seed=seed, output=folder, **settings)
+        n, M, D, K = sizes.values()
+        title = (
+            f"n = {counted(n, 'ensemble')}, M = {counted(M, 'member')}, D = {counted(D, 'variable')}, "
+            f"K = {counted(K, 'cluster')}, seed {seed}"
         )
+        _table(session, title, result.table)
+        session.note("log-likelihood and KL, of a network's γ from the exact posterior, are in nats")
+        for path, caption in zip(result.figures, CAPTIONS, strict=True):
+            session.picture(path.name, caption)
+        session.record(folder, f"All models on {title}")
+    phases = dict(result.seconds)
+    compiled = phases.pop("compile")
+    total = time.perf_counter() - cli.STARTED
+    session.say(in_seconds({"import": imported, **phases, "total": total}))
+    session.say(f"of which compiling: {compiled:.1f}")
+
+
+CAPTIONS = (
+    "A few ensembles, and the clusters they come from.",
+    "The clusters that each model finds.",
+    "The clusters of DEGMM over its epochs.",
+)
+
+
+def _table(session: Session, title: str, table: Any) -> None:
+    import pandas as pd
+
     rows = [
         (
             str(name),
@@ -43,19 +63,11 @@ def run_comparison(
             "–" if pd.isna(row.kl) else f"{row.kl:.2g}",
             "–" if pd.isna(row.seconds) else f"{row.seconds:.2f}",
         )
-        for name, row in result.table.iterrows()
+        for name, row in table.iterrows()
     ]
-    print_table(
-        f"n = {counted(n, 'ensemble')}, M = {counted(M, 'member')}, D = {counted(D, 'variable')}, "
-        f"K = {counted(K, 'cluster')}, seed {seed}",
+    session.table(
+        title,
         ("model", "members seen", "accuracy", "ARI", "log-likelihood a member", "KL an ensemble", "seconds"),
         rows,
+        table.reset_index().to_dict("records"),
     )
-    print("log-likelihood and KL, of a network's γ from the exact posterior, are in nats")
-    for path in result.figures:
-        print(f"wrote {path}")
-    phases = dict(result.seconds)
-    compiled = phases.pop("compile")
-    total = time.perf_counter() - cli.STARTED
-    print_seconds({"import": imported, **phases, "total": total})
-    print(f"of which compiling: {compiled:.1f}")

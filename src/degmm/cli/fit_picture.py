@@ -9,16 +9,10 @@ from degmm.ensembles import Ensemble
 from degmm.wording import counted
 
 
-def names_with_units(data: Ensemble) -> list[str]:
-    """Return the variables' names, with units where they are known: ``t2m [K]``."""
-    units = data.units or ("",) * data.n_features
-    return [f"{name} [{unit}]" if unit else name for name, unit in zip(data.variables, units, strict=True)]
-
-
 def axis_names(model: Any, kept: Ensemble) -> list[str]:
     """Return what a model's means are about: the variables, or the codes of a model with a projection."""
     if model._projection is None:
-        return names_with_units(kept)
+        return list(kept.titles)
     return [f"code {d + 1}" for d in range(model.means_.shape[1])]
 
 
@@ -79,11 +73,17 @@ def draw_fit(path: Path, kept: Ensemble, model: Any) -> None:
     save_figure(figure, path)
 
 
+def weight_of_members(model: Any, kept: Ensemble) -> float:
+    """Return how many members a model's log-likelihood is of, Σ w_i M_i."""
+    counts = np.ones(len(kept)) if model._single_member else kept.counts
+    return float(counts.sum() if kept.weights is None else counts @ kept.weights)
+
+
 def draw_training(path: Path, kept: Ensemble, model: Any) -> None:
     """Draw how the training of a deep model went."""
     from degmm.plotting import new_figure, save_figure, training
 
-    n_members = len(kept) if model._single_member else int(kept.counts.sum())
+    n_members = weight_of_members(model, kept)
     figure, axes = new_figure(2, 1, size=(6.0, 4.4), sharex=True)
     title = f"{type(model).__name__}, K = {model.n_components}: training"
     warmup = round(model.warmup * model.max_epochs)

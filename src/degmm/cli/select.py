@@ -1,62 +1,64 @@
 """``degmm select``: compare numbers of clusters on the ensembles of a file."""
 
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from degmm.cli.flags import SELECT_FLAGS, in_flags
-from degmm.cli.inputs import make_model, members_seen, read_cases, report_data
-from degmm.cli.tables import print_table
-from degmm.files import output_folder, write_bytes
+from degmm.cli.inputs import make_model, read_cases, seen_by
+from degmm.cli.options import DataOptions
+from degmm.cli.session import Session
+from degmm.files import write_bytes
 from degmm.inference.solution import Result
 from degmm.selection import Selection, select_components
 from degmm.wording import counted
 
 TABLE = "selection.csv"
+MOST = 10_000
+"""Numbers of clusters in one range"""
 NAMES = {"bic": "BIC", "aic": "AIC", "icl": "ICL", "held_out": "held-out density"}
 
 
 def run_select(
+    session: Session,
     file: Path,
+    options: DataOptions,
     model_name: str,
+    settings: dict[str, Any],
+    anomalies: str | None,
     components: str,
-    output: Path,
-    variables: Sequence[str] | None,
-    member_dim: str | None,
     folds: int,
     jobs: int,
-    settings: dict[str, Any],
-    given: Collection[str] = (),
-    format: str = "png",
+    output: Path,
+    format: str,
 ) -> None:
-    """Read, report, compare, report, write; ``settings`` and ``given`` are as those of ``fit``."""
-    from degmm.plotting import new_figure, plot_selection, save_figure
+    """Read, report, compare, report, write; ``settings`` are as those of ``fit``."""
+    from degmm.plotting import new_figure, save_figure, selection
 
-    with in_flags(SELECT_FLAGS | {"X": str(file)}):
-        wanted = numbers(components)
-        if folds == 1:
-            raise ValueError("cv: expected 0 for no cross-validation, or at least 2; got 1")
-        model = make_model(model_name, settings, given)
-        data, kept = read_cases(file, variables, member_dim)
-        picture = f"selection.{format}"
-        with output_folder(output, TABLE, picture):
-            report_data(file, data, kept)
-            members = members_seen(file, model, kept)
-            if folds > len(kept):
-                raise ValueError(f"cv: {folds} folds are too many for {counted(len(kept), 'ensemble')}")
-            print(
-                f"comparing {counted(len(wanted), 'number')} of clusters: "
-                f"{counted(len(wanted) * (folds + 1), 'fit')} of {type(model).__name__}",
-                flush=True,
-            )
-            found = select_components(model, members, wanted, cv=folds or None, n_jobs=jobs)
-            _report(found)
-            write_bytes(output / TABLE, found.table.to_csv().encode())
-            panels = 2 if "held_out" in found.best else 1
-            figure, axes = new_figure(1, panels, size=(1 + 3.3 * panels, 3.3))
-            plot_selection(found.table, found.best, axes=axes)
-            save_figure(figure, output / picture)
-    print(f"wrote {output / TABLE}, {output / picture}")
+    wanted = numbers(components)
+    if folds == 1:
+        raise ValueError("cv: expected 0 for no cross-validation, or at least 2; got 1")
+    model, unused = make_model(model_name, settings, session.given)
+    picture = f"selection.{format}"
+    with session.results(output, TABLE, picture, input=file) as folder:
+        cases = read_cases(session, file, options, anomalies)
+        seen = seen_by(session, model, cases)
+        if folds > len(seen):
+            raise ValueError(f"cv: {folds} folds are too many for {counted(len(seen), 'ensemble')}")
+        session.section = "Numbers of clusters"
+        session.say(
+            f"comparing {counted(len(wanted), 'number')} of clusters: "
+            f"{counted(len(wanted) * (folds + 1), 'fit')} of {type(model).__name__}"
+        )
+        found = select_components(model, seen, wanted, cv=folds or None, n_jobs=jobs)
+        _report(session, found)
+        write_bytes(folder / TABLE, found.table.to_csv().encode())
+        panels = 2 if "held_out" in found.best else 1
+        figure, axes = new_figure(1, panels, size=(1 + 3.3 * panels, 3.3))
+        selection(found.table, found.best, axes=axes)
+        save_figure(figure, folder / picture)
+        session.picture(picture, "Criteria of the fits by number of clusters; a star marks the best.")
+        session.file(TABLE, "the table, as CSV")
+        title = f"{type(model).__name__}: numbers of clusters for {file.name}"
+        session.record(folder, title, input=file, unused=unused)
 
 
 def numbers(text: str) -> list[int]:
@@ -74,7 +76,7 @@ def numbers(text: str) -> list[int]:
             if len(ends) > 3:
                 raise ValueError(part)
             first, last, step = (*ends, ends[0], 1)[:3] if len(ends) == 1 else (*ends, 1)[:3]
-            if first < 1 or step < 1 or last < first:
+            if first < 1 or step < 1 or not first <= last < first + MOST:
                 raise ValueError(part)
             found.extend(range(first, last + 1, step))
     except ValueError as error:
@@ -84,7 +86,7 @@ def numbers(text: str) -> list[int]:
     return sorted(set(found))
 
 
-def _report(found: Selection) -> None:
+def _report(session: Session, found: Selection) -> None:
     table = found.table
     shown = [name for name in NAMES if name in found.best]
     rows = []
@@ -104,21 +106,28 @@ def _report(found: Selection) -> None:
                 f"{row['seconds']:.1f}",
             )
         )
-    headings = [f"{NAMES[name]} " for name in shown]
-    print_table(
+    session.table(
         "numbers of clusters; * is the best",
-        ("K", "log-likelihood", "parameters", *headings, "result", "seconds"),
+        (
+            "K",
+            "log-likelihood",
+            "parameters",
+            *(f"{NAMES[name]} " for name in shown),
+            "result",
+            "seconds",
+        ),
         rows,
+        table.rename_axis("K").reset_index().to_dict("records"),
     )
     for result in Result:
         which = [str(K) for K in table.index[table["result"] == result.name]]
         if which and not result.succeeded:
-            print(f"K = {', '.join(which)}: {result.value}")
-    print("best K: " + ", ".join(f"{found.best[name]} by {NAMES[name]}" for name in shown))
+            session.note(f"K = {', '.join(which)}: {result.value}")
+    session.note("best K: " + ", ".join(f"{found.best[name]} by {NAMES[name]}" for name in shown))
     widest = [NAMES[name] for name in shown if found.best[name] == table.index.max()]
     if widest and len(table) > 1:
-        print(f"the largest K tried is the best by {', '.join(widest)}: try larger ones")
+        session.note(f"the largest K tried is the best by {', '.join(widest)}: try larger ones")
     if "held_out" in shown:
-        print(
+        session.note(
             "held-out density: mean log density of an ensemble, in nats, ± its standard error over the folds"
         )

@@ -28,10 +28,21 @@ def check_members(values: Any, name: str = "X") -> np.ndarray:
     return values
 
 
+def as_floats(values: np.ndarray) -> np.ndarray:
+    """Return numbers as float32 where they are so, in any order of bytes, and else as float64."""
+    native = values.dtype.newbyteorder("=")
+    own = native if native in (np.float32, np.float64) else np.dtype(np.float64)
+    return values.astype(own, copy=False)
+
+
 def labelled(X: Any) -> Any:
-    """Return an ``xarray.DataArray`` as an ``Ensemble``, and anything else as it is."""
+    """Return an ``xarray.DataArray`` or unread ensembles as an ``Ensemble``, and anything else as it is."""
+    from degmm.ensembles.chunked import ChunkedEnsemble
+
+    if isinstance(X, ChunkedEnsemble):
+        return X.compute()
     if type(X).__module__.startswith("xarray."):
-        from degmm.ensembles.reader import from_dataarray
+        from degmm.ensembles.dataset import from_dataarray
 
         return from_dataarray(X)
     return X
@@ -75,25 +86,7 @@ def as_members(X: Any, *, name: str = "X") -> np.ndarray:
     ValueError
         For a wrong rank, an infinite or huge value, or an ensemble with no member left.
     """
-    values = members_of(X)
-    if type(values).__module__.startswith("scipy.sparse"):
-        raise TypeError(f"{name}: sparse data are not supported; pass a dense array, {name}.toarray()")
-    try:
-        mask = np.ma.getmask(values) if isinstance(values, np.ma.MaskedArray) else None
-        values = np.asarray(values)
-        if values.dtype.kind == "c":
-            raise ValueError(
-                f"{name}: Complex data not supported; pass real and imaginary parts as variables"
-            )
-        own = values.dtype if values.dtype in (np.float32, np.float64) else np.dtype(np.float64)
-        values = values.astype(own, copy=False)
-        if mask is not None and mask.any():
-            values = np.where(mask, np.nan, values).astype(own, copy=False)
-    except (TypeError, ValueError) as error:
-        if str(error).startswith(f"{name}:"):
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name}: could not be read as an array of numbers ({error})") from error
+    values = numbers_of(members_of(X), name)
     if values.ndim == 2:
         values = values[:, None, :]
     elif values.ndim != 3:
@@ -104,6 +97,28 @@ def as_members(X: Any, *, name: str = "X") -> np.ndarray:
         )
     check_members(values, name)
     _check_values(values, name)
+    return values
+
+
+def numbers_of(values: Any, name: str) -> np.ndarray:
+    """Return an array-like as an array of floats, NaN where it is masked."""
+    if type(values).__module__.startswith("scipy.sparse"):
+        raise TypeError(f"{name}: sparse data are not supported; pass a dense array, {name}.toarray()")
+    try:
+        mask = np.ma.getmask(values) if isinstance(values, np.ma.MaskedArray) else None
+        values = np.asarray(values)
+        if values.dtype.kind == "c":
+            raise ValueError(
+                f"{name}: Complex data not supported; pass real and imaginary parts as variables"
+            )
+        values = as_floats(values)
+        if mask is not None and mask.any():
+            values = np.where(mask, np.nan, values).astype(values.dtype, copy=False)
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(f"{name}:"):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: could not be read as an array of numbers ({error})") from error
     return values
 
 

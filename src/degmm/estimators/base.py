@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,15 +10,25 @@ from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from degmm.ensembles import as_members, labelled, variable_names
-from degmm.estimators.checks import check_dtype, check_integer, check_weights, generator, weight_unit
+from degmm.ensembles import Climatology, ContextRecipe, Ensemble, as_members, labelled, variable_names
+from degmm.ensembles.blocks import as_chunks
+from degmm.ensembles.chunked import ChunkedEnsemble
+from degmm.estimators.checks import check_devices, check_dtype, check_integer, check_weights, generator
+from degmm.estimators.labels import matched, of_ensembles
 from degmm.families import Family, MixtureParameters, make_family
 from degmm.families.base import in_units
 from degmm.inference.mixture import evaluate
 from degmm.inference.solution import Result, Solution
-from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised_moments
+from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised_moments, weight_unit
 from degmm.precision import precision_of
+from degmm.processes import check_alike, gathered, largest, total
 from degmm.projections import encoded
+from degmm.results import chunked_array, data_array
+from degmm.saved_state import check_state
+from degmm.sharding import n_processes
+
+if TYPE_CHECKING:
+    from degmm.estimators.streaming import StreamedData
 
 PROJECTION = "projection."
 """Prefix of the names of a projection's arrays in a saved model"""
@@ -48,6 +58,17 @@ class TrainingData(NamedTuple):
     """Unit of the weights in ``moments``: a power of two that keeps them near 1"""
     family: Family
 
+    @property
+    def n_members(self) -> int:
+        """Members of an ensemble, absent ones counted."""
+        return self.members.shape[1]
+
+    @property
+    def mass(self) -> float:
+        """Σ w M over all processes, in the unit of the weights."""
+        weights, counts = self.moments.weights, self.moments.counts
+        return float(total(np.asarray(weights, np.float64) @ np.asarray(counts, np.float64)))
+
 
 class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     """A mixture of exchangeable Gaussian components, however it is fitted.
@@ -75,10 +96,22 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     _projection: Any = None
     """What maps each member to the code that the mixture is of, if anything"""
     feature_names_in_: np.ndarray
+    climatology_: Climatology | None = None
+    """The seasonal cycle that was taken off the data of the fit, if any"""
+    _units: tuple[str, ...] = ()
+    """Units of the variables in the fit, where they are known"""
+    _recipe: ContextRecipe | None = None
+    """How the context of the fit was made of coordinates, if it was"""
 
-    def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Int[np.ndarray, "n"]:
+    def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Any:
         """Fit the model and return the cluster of each ensemble."""
-        return self.fit(X, y, **fit_arguments).labels_
+        chunks = as_chunks(X)
+        if isinstance(chunks, ChunkedEnsemble):
+            labels = self.fit(X, y, **fit_arguments).labels_
+            return chunked_array(chunks, labels.reshape(chunks.sizes), "cluster")
+        data: Any = labelled(X)
+        labels = self.fit(data, y, **fit_arguments).labels_
+        return labels if data is X else data_array(data, labels, "cluster")
 
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Fit the model."""
@@ -88,38 +121,46 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
 
     # ``context`` is for deep models that were fitted with one; the others take none.
 
+    @of_ensembles("cluster")
     def predict(self, X: Any, *, context: Any = None) -> Int[np.ndarray, "n"]:
         """Return the most probable cluster of each ensemble."""
         return self.predict_proba(X, context=context).argmax(axis=1)
 
+    @of_ensembles("responsibility", "component")
     def predict_proba(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the probability of each cluster for each ensemble, γ, shape (n, K)."""
         return self.posterior(X, context=context)
 
+    @of_ensembles("responsibility", "component")
     def posterior(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the exact posterior of the clusters under the fitted parameters, shape (n, K)."""
         moments = self._moments(X)
         return self._evaluate(moments, self._log_prior(context, moments.n_samples))[1]
 
+    @of_ensembles("log_density")
     def score_samples(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n"]:
         """Return the log density of each whole ensemble, log Σ_k π_k f_k(x_i), in nats, shape (n,)."""
         moments = self._moments(X)
         return self._evaluate(moments, self._log_prior(context, moments.n_samples))[0]
 
+    @of_ensembles("score")
     def score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
         """Return the mean of :meth:`score_samples`: nats an ensemble."""
         return float(self.score_samples(X, context=context).mean())
 
+    @of_ensembles("bic")
     def bic(self, X: Any, *, sample_weight: Any = None, context: Any = None) -> float:
         """Return −2ℓ + p log n, Schwarz's criterion; ensembles, not members, are the n = Σ w units."""
         log_density, _, weights = self._weighted(X, sample_weight, context)
         return self._bic(log_density, weights)
 
+    @of_ensembles("aic")
     def aic(self, X: Any, *, sample_weight: Any = None, context: Any = None) -> float:
         """Return −2ℓ + 2p, Akaike's criterion."""
         log_density, _, weights = self._weighted(X, sample_weight, context)
         return float(-2 * log_density @ weights + 2 * self.n_parameters_)
 
+    @of_ensembles("icl")
     def icl(self, X: Any, *, sample_weight: Any = None, context: Any = None) -> float:
         """Return BIC + 2 × the entropy of the posterior (Biernacki, Celeux & Govaert 2000)."""
         log_density, posterior, weights = self._weighted(X, sample_weight, context)
@@ -168,7 +209,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         return make_family(getattr(self, "member_model", "independent"), self.covariance_type, counts)
 
     def _training_data(
-        self, X: Any, sample_weight: Any, learn: Callable[[np.ndarray, np.ndarray], Any] | None = None
+        self, X: Any, sample_weight: Any, learn: Callable[[np.ndarray, np.ndarray, Any], Any] | None = None
     ) -> TrainingData:
         """Check what ``fit`` is given and take its moments; ``learn`` gives a projection."""
         family = self._family()
@@ -176,33 +217,49 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         X = labelled(X)
         members = self._checked(X)
         n = members.shape[0]
-        weights = check_weights(sample_weight, n)
+        weights = check_weights(sample_weight, n, X)
         used = weights > 0
-        if used.sum() < self.n_components:
-            where = "X" if used.all() else "sample_weight"
-            few = f"{int(used.sum())} ensembles" + ("" if used.all() else " of a weight above 0")
+        dtype = members.dtype if precision is None else precision
+        members = self._agreed(members, dtype)
+        n, n_used = total((n, int(used.sum())))
+        if n_used < self.n_components:
+            where = "X" if n_used == n else "sample_weight"
+            few = f"{n_used} ensembles" + ("" if n_used == n else " of a weight above 0")
             raise ValueError(
                 f"{where}: {few} (n_samples={n}) are too few for {self.n_components} components; "
                 "lower n_components"
             )
+        check_devices(n_used)
         unit = weight_unit(weights)
-        dtype = members.dtype if precision is None else precision
         n_features = members.shape[2]
-        projection = None if learn is None else learn(members.astype(dtype, copy=False), weights / unit)
-        members = members if projection is None else encoded(projection, members.astype(dtype, copy=False))
+        # a projection rounds the members to ``dtype`` itself, once it has centred them
+        projection = None if learn is None else learn(members, weights / unit, dtype)
+        members = members if projection is None else encoded(projection, members, dtype)
         common = family.covariance.common_scale
         moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
         weighted = moments if used.all() else moments.take(np.flatnonzero(used))
-        family = self._family(np.asarray(weighted.counts))
+        counts = np.asarray(weighted.counts)
+        family = self._family(counts if n_processes() == 1 else gathered(np.unique(counts), 0))
         return TrainingData(X, members, n_features, projection, moments, weighted, scaling, unit, family)
 
-    def _checked(self, X: Any) -> np.ndarray:
+    def _agreed(self, members: np.ndarray, dtype: Any) -> np.ndarray:
+        """Return the members as several processes can fit them together, of the largest number M of all."""
+        if n_processes() == 1:
+            return members
+        own = {"init_params", "random_state", "progress", "checkpoint"}
+        settings = {k: repr(v) for k, v in self.get_params(deep=False).items() if k not in own}
+        data = {"X.shape[-1]": members.shape[2], "dtype": np.dtype(dtype).name}
+        check_alike({"estimator": type(self).__name__} | data | settings)
+        missing = largest(members.shape[1]) - members.shape[1]
+        return np.pad(members, [(0, 0), (0, missing), (0, 0)], constant_values=np.nan) if missing else members
+
+    def _checked(self, X: Any, name: str = "X") -> np.ndarray:
         """Return the members behind X, having checked their number against the model."""
-        members = as_members(X)
+        members = as_members(X, name=name)
         M = members.shape[1]
         if self._single_member and M > 1:
             raise ValueError(
-                f"X: {type(self).__name__} takes one member an ensemble and X has {M}; pass X[:, 0], or "
+                f"{name}: {type(self).__name__} takes one member an ensemble and X has {M}; pass X[:, 0], or "
                 f"use {self._many_members_model} for whole ensembles"
             )
         return members
@@ -212,14 +269,12 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         check_is_fitted(self)
         X = labelled(X)
         if hasattr(self, "feature_names_in_"):
-            known, given = tuple(self.feature_names_in_), variable_names(X)
-            if given is not None and len(given) == len(known) and given != known:
-                raise ValueError(
-                    f"X: variables {', '.join(given)}; the model was fitted to {', '.join(known)}, "
-                    "in this order"
-                )
+            if isinstance(X, Ensemble):
+                X = matched(X, list(self.feature_names_in_), self._units, self.climatology_)
             if hasattr(X, "columns"):
                 validate_data(self, X, skip_check_array=True, reset=False)
+        if self.climatology_ is not None and not isinstance(X, Ensemble):
+            raise ValueError("X: the model is one of anomalies; pass an Ensemble or DataArray with dates")
         members = self._checked(X)
         D = members.shape[2]
         if self.n_features_in_ != D:
@@ -229,12 +284,16 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             )
         if self._projection is None:
             return members
-        return encoded(self._projection, members.astype(self._precision, copy=False))
+        return encoded(self._projection, members, self._precision)
 
     def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
         members = self._validated(X)
         weights = np.ones(members.shape[0]) if weights is None else weights
         return moments_of(members, weights, self._scaling, self._precision)
+
+    def _context_of(self, X: Any, context: Any) -> Any:
+        """Return the context that is meant for X."""
+        return context
 
     def _log_prior(self, context: Any, n: int) -> Float[np.ndarray, "K n"] | None:
         """Return log π_k(u_i), or None where the prior is the same for all ensembles."""
@@ -245,8 +304,9 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def _weighted(
         self, X: Any, sample_weight: Any, context: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        X = labelled(X)
         moments = self._moments(X)
-        weights = check_weights(sample_weight, moments.n_samples)
+        weights = check_weights(sample_weight, moments.n_samples, X)
         log_density, posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))
         return log_density.astype(np.float64), posterior.astype(np.float64), weights
 
@@ -267,9 +327,9 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         in_data_units = log_density - np.asarray(moments.counts) * self._scaling.log_jacobian
         return in_data_units.astype(self._precision), np.ascontiguousarray(responsibilities.T)
 
-    def _keep(self, solution: Solution, data: TrainingData) -> None:
+    def _keep(self, solution: Solution, data: "TrainingData | StreamedData") -> None:
         """Keep a solution, and give its parameters in the units of the data."""
-        self.n_features_in_, self.n_members_ = data.n_features, data.members.shape[1]
+        self.n_features_in_, self.n_members_ = data.n_features, data.n_members
         self._projection = data.projection
         if hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
@@ -277,19 +337,21 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             validate_data(self, data.X, skip_check_array=True, reset=True)
         elif variable_names(data.X) is not None:
             self.feature_names_in_ = np.array(variable_names(data.X), dtype=object)
-        self._precision = data.moments.mean.dtype
+        labels = data.X if isinstance(data.X, Ensemble) else None
+        self._units = () if labels is None else labels.units
+        self.climatology_ = None if labels is None else labels.climatology
+        self._precision = data.moments.dtype
         self._scaling, self._parameters = data.scaling, solution.parameters
         self._fitted_family = data.family
         self._publish()
-        mass = np.asarray(data.moments.weights, np.float64) @ np.asarray(data.moments.counts, np.float64)
-        shift = float(mass) * data.scaling.log_jacobian
+        shift = data.mass * data.scaling.log_jacobian
         self.log_likelihood_ = (solution.log_likelihood - shift) * data.unit
         self.n_iter_ = solution.n_iter
         self.result_ = solution.result
         self.converged_ = solution.converged
         self.history_ = {"log_likelihood": (solution.history - shift) * data.unit}
         if solution.result.alarming:
-            warnings.warn(f"{type(self).__name__}: {solution.result.value}", ConvergenceWarning, stacklevel=3)
+            warnings.warn(f"{type(self).__name__}: {solution.result.value}", ConvergenceWarning, stacklevel=4)
 
     def _publish(self) -> None:
         weights, means, within, between = (
@@ -306,7 +368,7 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         arrays = {f"parameters.{k}": v for k, v in self._parameters._asdict().items()}
         arrays |= {f"scaling.{k}": v for k, v in self._scaling._asdict().items()}
         arrays |= {f"history.{k}": v for k, v in self.history_.items()}
-        arrays["labels"] = self.labels_
+        arrays["labels"] = getattr(self, "labels_", np.zeros(0, np.int8))
         if self._projection is not None:
             arrays |= {PROJECTION + name: part for name, part in self._projection.arrays().items()}
         facts = {
@@ -323,7 +385,15 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             facts["latent_dim"] = self.means_.shape[1]
         if hasattr(self, "feature_names_in_"):
             facts["feature_names"] = [str(name) for name in self.feature_names_in_]
+            facts["units"] = list(self._units)
+        if self.climatology_ is not None:
+            facts["climatology"] = self.climatology_.facts()
+            arrays["climatology"] = self.climatology_.coefficients
         return {name: np.asarray(array) for name, array in arrays.items()}, facts
+
+    def _check_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+        """See that what :meth:`_get_state` gave is whole; a ValueError or KeyError says what is not."""
+        check_state(arrays, facts, self.n_components)
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Set what :meth:`_get_state` gave."""
@@ -336,12 +406,18 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])
         if "feature_names" in facts:
             self.feature_names_in_ = np.array(facts["feature_names"], dtype=object)
+            self._units = tuple(map(str, facts.get("units", ())))
+        if "climatology" in facts:
+            self.climatology_ = Climatology.restored(
+                facts["climatology"], arrays["climatology"], facts["feature_names"]
+            )
         self._publish()
         self.log_likelihood_, self.n_iter_ = float(facts["log_likelihood"]), int(facts["n_iter"])
         self.result_, self.converged_ = Result[facts["result"]], bool(facts["converged"])
         prefix = "history."
         self.history_ = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        self.labels_ = arrays["labels"]
+        if arrays["labels"].size:
+            self.labels_ = arrays["labels"]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,9 +1,13 @@
 """Checks of what a user passes to an estimator."""
 
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+
+from degmm.ensembles import Ensemble
+from degmm.sharding import current_mesh
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
@@ -22,8 +26,24 @@ def check_number(name: str, value: Any, least: float, *, open_below: bool = Fals
     return float(value)
 
 
-def check_weights(sample_weight: Any, n: int) -> np.ndarray:
-    """Return the weights of n ensembles in float64; 1 each where none are given."""
+def check_components(components: Iterable[int]) -> list[int]:
+    """Return numbers of components, each once and in order, if they are integers of at least 1."""
+    given = list(components) if isinstance(components, Iterable) else []
+    bad = [K for K in given if not isinstance(K, numbers.Integral) or isinstance(K, bool) or K < 1]
+    if bad or not given:
+        raise ValueError(
+            f"components: expected one or more integers of at least 1, got {bad[0] if bad else components!r}"
+        )
+    return sorted({int(K) for K in given})
+
+
+def check_weights(sample_weight: Any, n: int, X: Any = None, *, called: str = "") -> np.ndarray:
+    """Return the weights of n ensembles in float64: those given, else those in X, else 1 each.
+
+    Those of a block, which is ``called`` so in messages, may all be 0.
+    """
+    if sample_weight is None and isinstance(X, Ensemble):
+        sample_weight = X.weights
     if sample_weight is None:
         return np.ones(n)
     try:
@@ -40,16 +60,22 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"sample_weight: expected finite weights of at least 0, got {weights[i]} at ensemble {i}"
+            f"{called or 'sample_weight'}: expected finite weights of at least 0, got {weights[i]} at "
+            f"ensemble {i}"
         )
-    if not weights.any():
+    if not called and not weights.any():
         raise ValueError("sample_weight: every weight is zero; give at least one ensemble a positive weight")
     return weights
 
 
-def weight_unit(weights: np.ndarray) -> float:
-    """Return a power of two near the mean of the positive weights, a unit in which they are near 1."""
-    return float(np.exp2(np.round(np.log2(weights[weights > 0].mean()))))
+def check_devices(n_used: int) -> None:
+    """Raise an error if there are more devices than ensembles of a weight above 0."""
+    mesh = current_mesh()
+    if mesh is not None and n_used < mesh.size:
+        raise ValueError(
+            f"devices: {mesh.size} devices are more than the {n_used} ensembles; give fewer, such as "
+            f"degmm.devices({n_used})"
+        )
 
 
 def check_min_weight(value: Any, n_components: int) -> float | None:

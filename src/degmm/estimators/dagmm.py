@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+import warnings
 from typing import Any, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from sklearn.exceptions import ConvergenceWarning
 
 from degmm.choices import find
 from degmm.estimators.base import projection_arrays
@@ -18,18 +20,31 @@ from degmm.estimators.checks import (
     generator,
 )
 from degmm.estimators.derived import Mixture
+from degmm.estimators.labels import of_ensembles
 from degmm.inference.dagmm import RECORD
-from degmm.inference.dagmm_fit import DAGMMSettings, final_mixture, n_batches, train_networks
+from degmm.inference.dagmm_fit import (
+    DAGMMSettings,
+    TrainedDAGMM,
+    final_mixture,
+    n_batches,
+    train_networks,
+)
 from degmm.inference.mixture import divergence
 from degmm.inference.search import EMSettings
-from degmm.nets.dagmm import FEATURES, DAGMMSizes
+from degmm.inference.solution import Result
+from degmm.nets.dagmm import FEATURES, INITIALISERS, DAGMMSizes
 from degmm.precision import precision_of
+from degmm.processes import need_one_process, together
 from degmm.projections.reconstruction import Reconstruction
 
-DEFAULT_STEPS = 2000
-"""By default training takes about so many steps"""
+DEFAULT_STEPS, DEFAULT_EPOCHS = 2000, 10
+"""By default training takes at least so many steps and so many passes over the data"""
 LATENT_SHARE = 8
 """By default a code has one number for so many variables"""
+ROWS_AN_ENTRY = 5
+"""By default a code is so short that the covariances' free entries have at least so many rows each"""
+MOST_EPOCHS = 10**6
+"""Their history, which is kept in memory, has room for no more"""
 
 
 class DAGMM(Mixture):
@@ -45,12 +60,18 @@ class DAGMM(Mixture):
     energy E is an anomaly. The mixture, its densities and its criteria are those of z, not of x: they
     compare rows under one fit, not fits with each other.
 
+    **Anomalies are what** :meth:`predict_outlier` **(−1 and 1) and** :meth:`decision_function` **(below 0)
+    say**; :meth:`predict` and :meth:`fit_predict` give clusters. Training rows should hold few anomalies or
+    none.
+
     Parameters
     ----------
     n_components : int
         Number of clusters K.
     latent_dim : int, optional
-        Numbers in a code; by default an eighth of the variables, at least 1.
+        Numbers in a code, L; by default an eighth of the variables, at least 1, and fewer where rows are
+        few: the free entries of the K covariances, K(L + 1)(L + 2)/2 with one feature of the
+        reconstruction, are at most a fifth of the rows in number.
     encoder_layers : tuple of int, optional
         Widths of the hidden layers from a row to its code, which the decoder mirrors; by default 4√D
         and 2√D. ``()`` makes the autoencoder linear.
@@ -61,20 +82,22 @@ class DAGMM(Mixture):
     scaling : {"mixed", "standard"}, or None
         Units of the rows before the networks. ``"standard"``: each variable has mean 0 and variance 1.
         ``"mixed"``: likewise, but variables of two values only, such as dummies, are ±1 about their
-        mean, so that rare ones do not outweigh all others (Gelman 2008). None: as they are.
+        mean, so that rare ones do not outweigh all others (Gelman 2008). Both give a variable that is
+        constant in training a unit of a thousandth of its value (of 1, if that is 0), so that a row in
+        which it departs is an anomaly. None: as they are.
     reconstruction : {"distance", "relative"}
-        Features of the reconstruction: the distance ‖x − x'‖; or, as in the paper, ‖x − x'‖/‖x‖ and
-        the cosine similarity of x and x'.
+        Features of the reconstruction, in the units of ``scaling``: the distance ‖x − x'‖/√D; or, as in
+        the paper, ‖x − x'‖/‖x‖ and the cosine similarity of x and x'.
     noise : float
         Standard deviation of noise added to what the encoder reads in training, which keeps a large
         network from learning the training rows by heart (Vincent et al. 2008).
     energy_weight, penalty : float
         λ₁ and λ₂.
     max_epochs : int, optional
-        Passes over the data; by default as many as make 2000 steps. 0 leaves the networks untrained, as
-        a control.
+        Passes over the data; by default as many as make 2000 steps, and at least 10; at most a
+        million. 0 leaves the networks untrained, as a control.
     batch_size : int
-        Largest number of rows in a batch; those of an epoch are of equal size.
+        Largest number of rows in a batch; those of an epoch are of equal size, to within one row.
     learning_rate : float
         Adam's rate at the start.
     decay : float
@@ -83,9 +106,17 @@ class DAGMM(Mixture):
         Exact EM steps on z of all rows after training; 0, as in the paper, for none. They raise the
         likelihood, and mostly make the mixture a worse detector (docs/dagmm.md).
     contamination : float
-        Share of the training rows that the threshold of :meth:`decision_function` calls anomalies.
+        Share of the training rows that the threshold of :meth:`decision_function` calls anomalies: by
+        default a tenth of them, whether or not there are any.
     reg_covar : float
-        Smallest eigenvalue of a covariance of z.
+        Smallest eigenvalue of a covariance: in training, of z as the networks give it; in the mixture
+        of all rows, of z in units in which each of its numbers has variance 1.
+    ridge : float
+        Added to the diagonals of the covariances of z, as the networks give it, in training and in the
+        mixture of all rows: it keeps the energy from making z degenerate in long trainings. The paper
+        names none.
+    initialiser : {"lecun", "glorot"}
+        How the networks' weights start.
     min_weight : float, optional
         Smallest weight of a component; by default that of a tenth of one row.
     progress : bool
@@ -106,7 +137,7 @@ class DAGMM(Mixture):
     kl_ : float
         KL(estimation network's probabilities ‖ exact posterior), nats a row.
     history_ : dict
-        ``loss``, ``reconstruction`` (mean ‖x − x'‖²) and ``energy``, means over the batches of an epoch.
+        ``loss``, ``reconstruction`` (mean ‖x − x'‖²) and ``energy``, means over the rows of an epoch.
     log_likelihood_, n_iter_, converged_, result_, n_parameters_
         As in :class:`GMM`, of z; ``n_iter_`` counts epochs.
 
@@ -114,16 +145,16 @@ class DAGMM(Mixture):
     --------
     >>> import numpy as np
     >>> from degmm import DAGMM
-    >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(500, 2)) @ rng.normal(size=(2, 10)) + 0.1 * rng.normal(size=(500, 10))
-    >>> model = DAGMM(n_components=2, max_epochs=100, random_state=0).fit(X)
-    >>> strange = rng.normal(size=(1, 10))
-    >>> bool(model.energy(strange)[0] > model.energy(X).max())
-    True
+    >>> rng = np.random.default_rng(1)
+    >>> X = np.tanh(rng.normal(size=(1000, 2)) @ rng.normal(size=(2, 8)))
+    >>> X += 0.05 * rng.normal(size=(1000, 8))
+    >>> model = DAGMM(2, latent_dim=2, max_epochs=200, contamination=0.01, random_state=0).fit(X)
+    >>> model.predict_outlier(rng.uniform(-1, 1, size=(4, 8)))
+    array([-1, -1, -1,  1])
     """
 
     _single_member = True
-    _many_members_model = "DEGMM(projection='autoencoder')"
+    _many_members_model = "X.reshape(len(X), -1) if each is one row, or DEGMM(projection='autoencoder')"
     _densities_compare = False
     covariance_type = "full"
 
@@ -139,14 +170,16 @@ class DAGMM(Mixture):
         reconstruction: str = "distance",
         noise: float = 0.2,
         energy_weight: float = 0.1,
-        penalty: float = 0.005,
+        penalty: float = 0.002,
         max_epochs: int | None = None,
-        batch_size: int = 1024,
+        batch_size: int = 512,
         learning_rate: float = 1e-3,
         decay: float = 0.01,
         polish: int = 0,
         contamination: float = 0.1,
         reg_covar: float = 1e-6,
+        ridge: float = 0.0,
+        initialiser: str = "lecun",
         min_weight: float | None = None,
         progress: bool = False,
         dtype: Any = None,
@@ -169,18 +202,21 @@ class DAGMM(Mixture):
         self.polish = polish
         self.contamination = contamination
         self.reg_covar = reg_covar
+        self.ridge = ridge
+        self.initialiser = initialiser
         self.min_weight = min_weight
         self.progress = progress
         self.dtype = dtype
         self.random_state = random_state
 
+    @together
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Train the networks and take the mixture of all rows.
 
         Parameters
         ----------
         X : Ensemble, xarray.DataArray or array-like, shape (n, D) or (n, 1, D)
-            Rows, best without anomalies.
+            Rows, with few anomalies or none: those that it holds are learned as normal.
         y : None
             Ignored.
         sample_weight : array-like, shape (n,), optional
@@ -189,54 +225,107 @@ class DAGMM(Mixture):
         Returns
         -------
         self
+
+        Warns
+        -----
+        ConvergenceWarning
+            If steps were left out because they were not finite, the networks have learned nothing, or a
+            component is degenerate.
         """
+        need_one_process("DAGMM", "fit it in one process, outside degmm.devices")
         final, contamination = self._final_settings(), self._contamination()
         polish = check_integer("polish", self.polish, 0)
+        ridge = check_number("ridge", self.ridge, 0)
+        if polish and ridge:
+            raise ValueError("ridge: exact EM steps know none; set polish=0 or ridge=0")
         rng = generator(self.random_state)
-        histories: list[np.ndarray] = []
+        trainings: list[TrainedDAGMM] = []
 
-        def learn(members: np.ndarray, weights: np.ndarray) -> Reconstruction:
-            rows, weights = members[weights > 0, 0], weights[weights > 0]
+        def learn(members: np.ndarray, weights: np.ndarray, dtype: Any) -> Reconstruction:
+            used = _present(weights, dtype)
+            rows, weights = members[used, 0], weights[used]
             settings = self._settings(len(rows))
-            blank = Reconstruction.of(rows, weights, self.scaling, self._sizes(rows.shape[1]))
-            trained = train_networks(
-                blank.standard(rows), weights, blank.sizes, settings, int(rng.integers(2**31 - 1))
-            )
-            histories.append(trained.history)
-            return blank.with_networks(trained.networks)
+            blank = Reconstruction.of(rows, weights, self.scaling, self._sizes(*rows.shape), dtype)
+            seed = int(rng.integers(2**31 - 1))
+            trainings.append(train_networks(blank.standard(rows), weights, blank.sizes, settings, seed))
+            return blank.with_networks(trainings[0].networks)
 
         data = self._training_data(X, sample_weight, learn)
-        history = histories[0]
+        (trained,) = trainings
         gamma = data.projection.gamma(data.members[:, 0])
-        used = np.asarray(data.moments.weights) > 0
-        with precision_of(data.moments.mean.dtype):
-            solution, order = final_mixture(data.family, gamma[used], data.weighted, final, polish, history)
+        dtype = data.moments.mean.dtype
+        used = np.flatnonzero(_present(np.asarray(data.moments.weights), dtype))
+        with precision_of(dtype):
+            in_units = (ridge / data.scaling.scale**2).astype(dtype)
+            solution, order = final_mixture(
+                data.family, gamma[used], data.moments.take(used), final, polish, trained, in_units
+            )
         self._order = order
         self._keep(solution, data)
-        self.history_ = {name: history[:, i] for i, name in enumerate(RECORD)}
+        if solution.result is Result.AT_FLOOR:
+            warnings.warn(
+                f"{type(self).__name__}: {solution.result.value}; "
+                "unless rows repeat each other, lower latent_dim or n_components",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        self.history_ = {name: trained.history[:, i] for i, name in enumerate(RECORD)}
         self.labels_ = gamma[:, order].argmax(axis=1)
         scores, posterior = self._evaluate(data.moments)
         weights = np.asarray(data.moments.weights, np.float64)
         self.kl_ = divergence(gamma[:, order], posterior, weights)
-        self.offset_ = float(
-            np.quantile(scores.astype(np.float64), contamination, weights=weights, method="inverted_cdf")
-        )
+        self.offset_ = _quantile(scores.astype(np.float64), weights, contamination)
         return self
+
+    # --- clusters and densities, of which the docstrings differ --------------------------------
+
+    def fit_predict(self, X: Any, y: Any = None, **fit_arguments: Any) -> Int[np.ndarray, "n"]:
+        """Fit the model and return the *cluster* of each row, not −1 and 1: see :meth:`predict_outlier`."""
+        return super().fit_predict(X, y, **fit_arguments)
+
+    def predict(self, X: Any, *, context: Any = None) -> Int[np.ndarray, "n"]:
+        """Return the *cluster* of each row, not −1 and 1: see :meth:`predict_outlier`."""
+        return super().predict(X, context=context)
+
+    def score_samples(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n"]:
+        """Return the log density of z of each row, −:meth:`energy`, in nats: low for anomalies."""
+        return super().score_samples(X, context=context)
+
+    def score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
+        """Return the mean of :meth:`score_samples`, which is no score to choose a model by.
+
+        Each fit has a z of its own, so that a higher value says nothing. With a grid search, pass a
+        ``scoring`` that knows anomalies, such as the AUC of ``-decision_function(X)``.
+        """
+        return super().score(X, y, context=context)
+
+    def sample(
+        self, n_samples: int = 1, *, n_members: int | None = None, random_state: Any = None
+    ) -> tuple[Float[np.ndarray, "n M D"], Int[np.ndarray, "n"]]:
+        """Draw codes from the mixture, and return the rows that they stand for, (n, 1, D), and clusters.
+
+        The rows are reconstructions: they lie on the decoder's surface, and lack what it leaves out.
+        """
+        return super().sample(n_samples, n_members=n_members, random_state=random_state)
 
     # --- anomalies, with scikit-learn's conventions ------------------------------------------
 
+    @of_ensembles("energy")
     def energy(self, X: Any) -> Float[np.ndarray, "n"]:
         """Return the energy E(z) = −log Σ_k π_k N(z; μ_k, Σ_k) of each row: high for anomalies."""
         return -self.score_samples(X)
 
+    @of_ensembles("decision")
     def decision_function(self, X: Any) -> Float[np.ndarray, "n"]:
         """Return :meth:`score_samples` less ``offset_``: below 0 for anomalies."""
         return self.score_samples(X) - np.asarray(self.offset_, self._precision)
 
+    @of_ensembles("outlier")
     def predict_outlier(self, X: Any) -> Int[np.ndarray, "n"]:
-        """Return −1 for anomalies and 1 for all other rows, as scikit-learn's outlier detectors."""
+        """Return −1 for anomalies and 1 for all other rows, as ``predict`` of scikit-learn's detectors."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    @of_ensembles("responsibility", "component")
     def predict_proba(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the estimation network's cluster probabilities; :meth:`posterior` gives the exact ones."""
         z = self.encode(X)
@@ -249,35 +338,53 @@ class DAGMM(Mixture):
 
     def reconstruct(self, X: Any) -> Float[np.ndarray, "n D"]:
         """Return what the code of each row stands for, in the units of X."""
-        return self._projection.decode(self.encode(X)).astype(self._precision)
+        z = self.encode(X)  # first, since it sees that there is a fit
+        return self._projection.decode(z).astype(self._precision)
 
     # --- checked arguments --------------------------------------------------------------------
 
-    def _sizes(self, n_features: int) -> DAGMMSizes:
+    def _checked(self, X: Any, name: str = "X") -> np.ndarray:
+        if isinstance(X, np.ndarray) and X.ndim == 1:
+            raise ValueError(
+                "X: expected rows, shape (n, D), got 1 dimension. Reshape your data: a single row is "
+                "X[None], a single variable X[:, None]"
+            )
+        return super()._checked(X, name)
+
+    def _sizes(self, n_rows: int, n_features: int) -> DAGMMSizes:
+        n_components = check_integer("n_components", self.n_components, 1)
+        _, n_beside = find("reconstruction", self.reconstruction, FEATURES)
+        find("initialiser", self.initialiser, INITIALISERS)
         latent_dim = self.latent_dim
         if latent_dim is None:
-            latent_dim = max(n_features // LATENT_SHARE, 1)
+            # z of L numbers has covariances of L(L + 1)/2 entries each
+            entries = n_rows / ROWS_AN_ENTRY / n_components
+            most = int((math.sqrt(8 * entries + 1) - 1) / 2) - n_beside
+            latent_dim = max(min(n_features // LATENT_SHARE, most), 1)
         layers = self.encoder_layers
         if layers is None:
             layers = (math.ceil(4 * math.sqrt(n_features)), math.ceil(2 * math.sqrt(n_features)))
-        find("reconstruction", self.reconstruction, FEATURES)
         return DAGMMSizes(
             n_features=n_features,
-            n_components=check_integer("n_components", self.n_components, 1),
+            n_components=n_components,
             latent_dim=check_integer("latent_dim", latent_dim, 1),
             encoder_layers=check_widths("encoder_layers", layers),
             estimation_layers=check_widths("estimation_layers", self.estimation_layers),
             dropout=check_share("dropout", self.dropout, below=1),
             reconstruction=self.reconstruction,
+            initialiser=self.initialiser,
         )
 
     def _settings(self, n_rows: int) -> DAGMMSettings:
         batch_size = check_integer("batch_size", self.batch_size, 1)
         max_epochs = self.max_epochs
         if max_epochs is None:
-            max_epochs = -(-DEFAULT_STEPS // n_batches(n_rows, batch_size))
+            max_epochs = max(-(-DEFAULT_STEPS // n_batches(n_rows, batch_size)), DEFAULT_EPOCHS)
+        max_epochs = check_integer("max_epochs", max_epochs, 0)
+        if max_epochs > MOST_EPOCHS:
+            raise ValueError(f"max_epochs: expected an integer of at most {MOST_EPOCHS}, got {max_epochs}")
         return DAGMMSettings(
-            max_epochs=check_integer("max_epochs", max_epochs, 0),
+            max_epochs=max_epochs,
             batch_size=batch_size,
             learning_rate=check_number("learning_rate", self.learning_rate, 0, open_below=True),
             decay=check_share("decay", self.decay),
@@ -285,6 +392,7 @@ class DAGMM(Mixture):
             penalty=check_number("penalty", self.penalty, 0),
             noise=check_number("noise", self.noise, 0),
             reg_covar=check_number("reg_covar", self.reg_covar, 0, open_below=True),
+            ridge=check_number("ridge", self.ridge, 0),
             progress=bool(self.progress),
         )
 
@@ -321,3 +429,17 @@ class DAGMM(Mixture):
         if found != (self.n_features_in_, *self.means_.shape):
             raise ValueError(f"the networks are of other sizes than the mixture: {found}")
         self._order, self.kl_, self.offset_ = arrays["order"], float(facts["kl"]), float(facts["offset"])
+
+
+def _present(weights: Float[np.ndarray, "n"], dtype: Any) -> Bool[np.ndarray, "n"]:
+    """Return which rows have a weight that the precision tells from 0."""
+    return weights.astype(dtype) >= np.finfo(dtype).tiny
+
+
+def _quantile(values: Float[np.ndarray, "n"], weights: Float[np.ndarray, "n"], share: float) -> float:
+    """Return the quantile of weighted values: NumPy's, by interpolation, where the weights are equal."""
+    order = np.argsort(values)
+    order = order[weights[order] > 0]
+    middle = np.cumsum(weights[order]) - weights[order] / 2
+    place = middle[0] + share * (middle[-1] - middle[0])
+    return float(np.interp(place, middle, values[order]))

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 
 from degmm import nets
+from degmm.ensembles import ContextRecipe, labelled
+from degmm.ensembles.context import named_context
 from degmm.estimators.base import TrainingData
 from degmm.estimators.checks import (
     check_context,
@@ -23,8 +25,10 @@ from degmm.estimators.checks import (
     check_widths,
     generator,
 )
-from degmm.estimators.deep_data import context_scaling, members_seen, scaled_context, split_off
+from degmm.estimators.context_units import context_scaling, scaled_context
+from degmm.estimators.deep_data import members_seen, split_off
 from degmm.estimators.derived import Mixture
+from degmm.estimators.labels import context_given, of_ensembles, recipe_facts, restored_recipe, with_labels
 from degmm.estimators.projected import Projected
 from degmm.inference.batches import Ensembles
 from degmm.inference.checkpoints import Checkpoints
@@ -37,6 +41,7 @@ from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
 from degmm.moments import Scaling, moments_of
 from degmm.nets import find_encoder
 from degmm.precision import precision_of
+from degmm.processes import check_alike, from_first, need_one_process, together, total
 
 CONTEXT_ARRAYS = ("context.centre", "context.scale")
 LARGE_KL = 0.1
@@ -220,6 +225,9 @@ class DEGMM(Projected, Mixture):
         self.dtype = dtype
         self.random_state = random_state
 
+    _context_scaling: Scaling | None = None
+
+    @together
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None, context: Any = None) -> Self:
         """Train the network.
 
@@ -231,8 +239,10 @@ class DEGMM(Projected, Mixture):
             Ignored.
         sample_weight : array-like, shape (n,), optional
             Weights of the ensembles.
-        context : array-like, shape (n, C), optional
-            What is known of each ensemble beside its members, such as the season. The prior of the
+        context : array-like, shape (n, C), or names, optional
+            What is known of each ensemble beside its members. Of an Ensemble or DataArray it can be
+            made of coordinates: ``"season"`` (sine and cosine of the day of the year), names of
+            coordinates, or a list of these; new ensembles then get theirs likewise. The prior of the
             clusters then depends on it, π_k(u), and the network reads it; it must be given to all
             that is asked of ensembles. On few ensembles it can learn what is chance: compare held-out
             scores, or use ``validation_fraction``. What is asked of no ensemble (``sample``,
@@ -243,15 +253,23 @@ class DEGMM(Projected, Mixture):
         self
         """
         settings = self._settings()
-        rng = generator(self.random_state)
+        rng = from_first(generator(self.random_state))
         held_out = check_share("validation_fraction", self.validation_fraction, below=1)
+        X = labelled(X)
+        names = named_context(context)
+        recipe = None if names is None else ContextRecipe.fit(with_labels(X), names)
+        context = context_given(X, context, recipe)
+        if self.projection is not None:
+            need_one_process(f"projection={self.projection!r}", "fit codes that all processes have in common")
+        if self.checkpoint is not None:
+            need_one_process("checkpoint", "use checkpoint=None")
         data = self._training_data(X, sample_weight, self._learn_projection(rng))
         n, M, D = data.members.shape
         given = None if context is None else check_context(context, n)
+        columns = None if given is None else given.shape[1]
+        check_alike({"context": columns if recipe is None else (columns, recipe_facts(recipe))})
         units = None if given is None else context_scaling(given, data.moments.weights)
-        sizes = nets.EncoderSizes(
-            D, self.n_components, M, tuple(self.hidden), 0 if given is None else given.shape[1]
-        )
+        sizes = nets.EncoderSizes(D, self.n_components, M, tuple(self.hidden), columns or 0)
         precision = data.moments.mean.dtype
         scaled = None if units is None else scaled_context(given, units, precision)
         seen = members_seen(data.members, settings.encoder, sizes)
@@ -263,7 +281,7 @@ class DEGMM(Projected, Mixture):
                 data.family,
                 whole.take(training) if training.size < n else whole,
                 data.members[training] if training.size < n else data.members,
-                whole.take(validation) if validation.size else None,
+                None if validation is None else whole.take(validation),
                 whole,
                 sizes,
                 settings,
@@ -271,6 +289,7 @@ class DEGMM(Projected, Mixture):
                 self._checkpoints(data, given),
             )
         self._make, self._sizes, self._context_scaling = settings.encoder, sizes, units
+        self._recipe = recipe
         self._network, self._order = fitted.network, fitted.order
         self._reference, self._prior = fitted.reference, fitted.prior
         self._keep(fitted.solution, data)
@@ -279,15 +298,16 @@ class DEGMM(Projected, Mixture):
         self.labels_ = gamma.argmax(axis=1)
         log_density, posterior = self._evaluate(data.moments, self._log_prior(context, n))
         weights = np.asarray(data.moments.weights, np.float64)
-        self.log_likelihood_ = float(weights @ log_density.astype(np.float64)) * data.unit
-        self.kl_ = divergence(gamma, posterior, weights) if np.isfinite(gamma).all() else float("nan")
+        kl = divergence(gamma, posterior, weights) if np.isfinite(gamma).all() else float("nan")
+        self.log_likelihood_ = total(float(weights @ log_density.astype(np.float64))) * data.unit
+        self.kl_ = float(total(kl * (weights.sum() / total(weights.sum()))))
         self.snapshots_ = [self._in_data_units(s) for s in fitted.snapshots]
         if self.kl_ > LARGE_KL:
             warnings.warn(
                 f"{type(self).__name__}: the network's probabilities are {self.kl_:.2g} nats an ensemble "
                 "from the exact posterior; use posterior(X), or train for longer (max_epochs)",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return self
 
@@ -321,7 +341,7 @@ class DEGMM(Projected, Mixture):
 
     def _keep_history(self, fitted: DeepFit, data: TrainingData) -> None:
         epochs = fitted.history
-        members = np.asarray(data.moments.weights, np.float64) @ data.moments.counts
+        members = total(np.asarray(data.moments.weights, np.float64) @ data.moments.counts)
         offset = data.scaling.log_jacobian
         # Warm-up losses are cross-entropies, which know no units.
         objective_epochs = np.arange(len(epochs)) >= fitted.warmup
@@ -333,6 +353,7 @@ class DEGMM(Projected, Mixture):
         if not np.isnan(epochs[:, 3]).all():
             self.history_["validation"] = epochs[:, 3] - offset
 
+    @of_ensembles("responsibility", "component")
     def predict_proba(self, X: Any, *, context: Any = None) -> Float[np.ndarray, "n K"]:
         """Return the network's cluster probabilities γ for each ensemble, shape (n, K).
 
@@ -363,6 +384,11 @@ class DEGMM(Projected, Mixture):
         with precision_of(self._precision):
             graph = nets.structure(self._make, self._sizes)
             return np.asarray(prior_of(graph, self._network, self._prior, given))[self._order]
+
+    def _context_of(self, X: Any, context: Any) -> Any:
+        if self._context_scaling is None:  # of no use to this fit; named or given, it is an error
+            return context
+        return context_given(X, context, self._recipe)
 
     def _checked_context(self, context: Any, n: int) -> Float[np.ndarray, "n C"] | None:
         """Return the context in the units of the fit, if there was one in the fit."""
@@ -418,6 +444,8 @@ class DEGMM(Projected, Mixture):
         arrays |= {"prior": self._prior, "reference": self._reference, "order": self._order}
         if self._context_scaling is not None:
             arrays |= dict(zip(CONTEXT_ARRAYS, self._context_scaling, strict=True))
+        if self._recipe is not None:
+            facts["context"] = recipe_facts(self._recipe)
         encoder = getattr(self, "encoder", "moments")
         own = None if isinstance(encoder, str) else getattr(encoder, "__qualname__", repr(encoder))
         facts |= {"sizes": dataclasses.asdict(self._sizes), "kl": self.kl_, "own_encoder": own}
@@ -437,6 +465,7 @@ class DEGMM(Projected, Mixture):
         if any(part.shape != (self._sizes.n_context,) for part in context):
             raise ValueError(f"the context's units are not those of {self._sizes.n_context} columns")
         self._context_scaling = Scaling(*context) if context else None
+        self._recipe = restored_recipe(facts["context"]) if "context" in facts else None
         self.snapshots_ = []
 
     def _in_data_units(self, snapshot: Snapshot) -> Snapshot:

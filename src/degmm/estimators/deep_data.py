@@ -1,12 +1,10 @@
-"""What a deep model makes of its data: the members its encoder reads, context in standard units, a split."""
-
-from typing import Any
+"""What a deep model makes of its data: the members its encoder reads, and a split."""
 
 import numpy as np
 from jaxtyping import Float
 
 from degmm import nets
-from degmm.moments import Scaling
+from degmm.processes import Places
 
 
 def members_seen(
@@ -21,48 +19,22 @@ def members_seen(
     return np.pad(members, [(0, 0), (0, missing), (0, 0)], constant_values=np.nan)
 
 
-def scaled_context(context: Any, scaling: Scaling, dtype: Any) -> Float[np.ndarray, "n C"]:
-    """Return a context in the units of the fit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = ((context - scaling.centre) / scaling.scale).astype(dtype)
-    bad = ~np.isfinite(scaled)
-    if bad.any():
-        i, c = np.argwhere(bad)[0]
-        raise ValueError(f"context: {context[i, c]:g} at ensemble {i}, column {c}, is too large")
-    return scaled
-
-
-def context_scaling(context: Float[np.ndarray, "n C"], weights: Float[np.ndarray, "n"]) -> Scaling:
-    """Return the units in which each column has mean 0 and variance 1.
-
-    Raises
-    ------
-    ValueError
-        If a column does not vary, so that nothing can be learned of it, or is too large to be squared.
-    """
-    share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
-    centre = share @ context
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = np.sqrt(share @ (context - centre) ** 2)
-    huge = ~np.isfinite(scale)
-    constant = scale <= 64 * np.finfo(np.float64).eps * np.abs(centre)
-    for bad, fault in ((huge, "is too large; give it in another unit"), (constant, "does not vary; drop it")):
-        if bad.any():
-            raise ValueError(f"context: column {int(np.argmax(bad))} {fault}")
-    return Scaling(centre, scale)
-
-
 def split_off(
     used: np.ndarray, held_out: float, n_components: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ensembles to train on and those to validate with, each in their order."""
-    count = round(held_out * used.size)
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the ensembles to train on and those to validate with, if any, each in their order."""
+    places = Places.of(used.size)
+    count = round(held_out * places.total)
     if not count:
-        return used, used[:0]
-    if used.size - count < n_components:
+        return used, None
+    left = places.total - count
+    if left < n_components:
         raise ValueError(
-            f"validation_fraction: {held_out:g} of {used.size} ensembles leaves {used.size - count} for "
+            f"validation_fraction: {held_out:g} of {places.total} ensembles leaves {left} for "
             f"{n_components} components; lower it"
         )
-    order = rng.permutation(used)
-    return np.sort(order[count:]), np.sort(order[:count])
+    order = rng.permutation(places.total)
+    training, validation = (used[np.sort(places.own(part))] for part in (order[count:], order[:count]))
+    if not training.size:
+        raise ValueError("validation_fraction: leaves a process no ensemble to train on; lower it")
+    return training, validation

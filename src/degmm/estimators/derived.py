@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from degmm.density import MixtureDensity
 from degmm.estimators.base import BaseMixture
+from degmm.estimators.labels import of_ensembles
 from degmm.families import MixtureParameters
 from degmm.families.base import in_units
 from degmm.moments import DATA_UNITS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 class Mixture(BaseMixture):
     """A mixture that also gives the densities derived from it."""
 
+    @of_ensembles("predictive")
     def predictive(self, X: Any, *, context: Any = None) -> MixtureDensity:
         """Return the density of one more member of each ensemble, given the members seen.
 
@@ -49,6 +51,7 @@ class Mixture(BaseMixture):
             covariances * np.outer(scale, scale),
         )
 
+    @of_ensembles("mean_dispersion")
     def mean_dispersion(self, X: Any, *, context: Any = None) -> float:
         """Return how far ensemble means scatter about their cluster's mean, as a ratio of variances.
 
@@ -110,7 +113,10 @@ class Mixture(BaseMixture):
             arrays[name] = arrays[name][kept]
         facts["n_features"] = len(kept)
         if "feature_names" in facts:
-            facts["feature_names"] = [facts["feature_names"][d] for d in kept]
+            for name in ("feature_names", "units"):
+                facts[name] = [facts[name][d] for d in kept] if facts[name] else []
+        if "climatology" in arrays:
+            arrays["climatology"] = arrays["climatology"][..., kept]
         model._set_state(arrays, facts)
         return model
 

@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
+from degmm.ensembles.blocks import as_blocks
 from degmm.estimators.base import BaseMixture, TrainingData
 from degmm.estimators.bootstrap import PARAMETERS, Bootstrap
 from degmm.estimators.checks import (
@@ -14,17 +15,19 @@ from degmm.estimators.checks import (
     check_responsibilities,
     check_weights,
     generator,
-    weight_unit,
 )
 from degmm.estimators.derived import Mixture
+from degmm.estimators.streaming import StreamedData, streamed_data
 from degmm.families.base import MixtureParameters, in_units
 from degmm.inference.bootstrap import bootstrap_parameters
+from degmm.inference.large import some_of
 from degmm.inference.mixture import evaluate
 from degmm.inference.search import EMSettings, best_run, search_em
 from degmm.inference.solution import Solution, reorder
 from degmm.inference.starts import admitted, parameters_from_responsibilities
-from degmm.moments import DATA_UNITS
+from degmm.moments import DATA_UNITS, Moments, weight_unit
 from degmm.precision import precision_of
+from degmm.processes import from_first, need_one_process, together
 from degmm.wording import counted
 
 
@@ -68,7 +71,9 @@ class EGMM(Mixture):
     Attributes
     ----------
     labels_ : ndarray of int, shape (n,)
-        Cluster of each ensemble. Clusters are numbered by descending weight.
+        Cluster of each ensemble, in small integers after a fit to blocks whose moments were not in
+        memory, and not there after a fit of more than 2²⁸ ensembles on a cluster, where ``predict``
+        gives them. Clusters are numbered by descending weight.
     weights_, means_ : ndarray, shapes (K,), (K, D)
         π_k and μ_k.
     within_covariances_, between_covariances_, covariances_ : ndarray, shape (K, D, D)
@@ -118,6 +123,7 @@ class EGMM(Mixture):
         self.dtype = dtype
         self.random_state = random_state
 
+    @together
     def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> Self:
         """Fit the mixture.
 
@@ -125,6 +131,12 @@ class EGMM(Mixture):
         ----------
         X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
             Ensembles; (n, D) is read as M = 1. NaN marks an absent member.
+
+            Or blocks of them, of which one is in memory at a time (docs/scaling.md): an iterable of
+            arrays (n_b, M_b, D) or ``Ensemble``s, which is gone through once; a Dask array, a DataArray
+            on one, or what ``read_ensemble`` returns with ``chunks``. Where a ``distributed.Client`` is
+            at work, Dask's chunks are read by its workers, who keep the moments. The precision is that
+            of the first block.
         y : None
             Ignored.
         sample_weight : array-like, shape (n,), optional
@@ -135,17 +147,35 @@ class EGMM(Mixture):
         self
         """
         settings = self._settings()
-        rng = generator(self.random_state)
-        data = self._training_data(X, sample_weight)
-        with precision_of(data.moments.mean.dtype):
+        rng = from_first(generator(self.random_state))
+        blocks = as_blocks(X)
+        data: TrainingData | StreamedData
+        if blocks is None:
+            data = self._training_data(X, sample_weight)
+        else:
+            data = streamed_data(self, blocks, sample_weight)
+        with precision_of(data.moments.dtype):
             start = self._given_start(data, settings)
             if start is None:
                 solution = search_em(data.family, data.weighted, settings, rng)
             else:
-                solution = best_run(data.family, start, data.weighted, settings)
+                solution = best_run(data.family, from_first(start), data.weighted, settings)
         self._keep(_by_weight(solution), data)
-        self.labels_ = self._evaluate(data.moments)[1].argmax(axis=1)
+        self._label(data)
         return self
+
+    def _label(self, data: TrainingData | StreamedData) -> None:
+        """Keep the clusters of the ensembles of the fit, in their order."""
+        if isinstance(data.moments, Moments):
+            self.labels_ = self._evaluate(data.moments)[1].argmax(axis=1)
+            return
+        labels = data.moments.labels(self._fitted_family, self._parameters)
+        if labels is None:  # too many
+            self.__dict__.pop("labels_", None)
+            return
+        if isinstance(data, StreamedData) and data.order is not None:
+            labels = labels[np.argsort(data.order)]
+        self.labels_ = labels
 
     def _settings(self) -> EMSettings:
         method = self.init_params if isinstance(self.init_params, str) else "k-means++"
@@ -159,7 +189,9 @@ class EGMM(Mixture):
             min_weight=check_min_weight(self.min_weight, self.n_components),
         )
 
-    def _given_start(self, data: TrainingData, settings: EMSettings) -> MixtureParameters | None:
+    def _given_start(
+        self, data: TrainingData | StreamedData, settings: EMSettings
+    ) -> MixtureParameters | None:
         """Return the start that the user gave, with a first axis of length 1, if one was given."""
         given = self.init_params
         if isinstance(given, str):
@@ -175,17 +207,24 @@ class EGMM(Mixture):
                     f"expected {(K, D)}"
                 )
             parameters = in_units(given._parameters, given._scaling, data.scaling)
-            parameters = MixtureParameters(*(p.astype(data.moments.mean.dtype) for p in parameters))
+            parameters = MixtureParameters(*(p.astype(data.moments.dtype) for p in parameters))
             fitted, wanted = given._fitted_family, data.family
             if (fitted.shares_centre, fitted.covariance) == (wanted.shares_centre, wanted.covariance):
                 return admitted(parameters, limits)
             # Another family's parameters are no start of this one; the clusters that they find are.
-            responsibilities = evaluate(fitted, parameters, data.weighted)[1]
+            weighted = some_of(data.weighted)
+            responsibilities = evaluate(fitted, parameters, weighted)[1]
+        elif not (isinstance(data.moments, Moments) and isinstance(data.weighted, Moments)):
+            raise ValueError(
+                "init_params: responsibilities are no start where the moments are not in memory; pass a "
+                "model fitted to some of the ensembles"
+            )
         else:
+            weighted = data.weighted
             responsibilities = check_responsibilities(given, data.moments.n_samples, K)
             responsibilities = responsibilities[data.moments.weights > 0].T
-        responsibilities = responsibilities.astype(data.moments.mean.dtype)
-        return parameters_from_responsibilities(data.family, responsibilities, data.weighted, limits)
+        responsibilities = responsibilities.astype(data.moments.dtype)
+        return parameters_from_responsibilities(data.family, responsibilities, weighted, limits)
 
     def bootstrap(
         self,
@@ -220,10 +259,11 @@ class EGMM(Mixture):
         Bootstrap
             With ``replicates``, ``standard_errors`` and ``interval(level)``.
         """
+        need_one_process("bootstrap", "call it in one process, outside degmm.devices")
         n = check_integer("n", n, 2)
         moments = self._moments(X)
         block_length = check_integer("block_length", block_length, 1)
-        weights = check_weights(sample_weight, moments.n_samples)
+        weights = check_weights(sample_weight, moments.n_samples, X)
         used = np.flatnonzero(weights > 0)
         weights = weights / weight_unit(weights)
         moments = moments._replace(weights=weights.astype(self._precision)).take(used)

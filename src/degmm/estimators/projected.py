@@ -56,7 +56,7 @@ class Projected(BaseMixture):
         return self._projection
 
     def _learn_projection(self, rng: np.random.Generator) -> Callable[..., Any] | None:
-        """Return what learns the projection from members and weights; None where there is none."""
+        """Return what learns the projection from members, weights and a precision; None if there is none."""
         name, latent_dim = self.projection, self.latent_dim
         if name is None:
             if latent_dim is not None:
@@ -69,11 +69,11 @@ class Projected(BaseMixture):
             )
         L = check_integer("latent_dim", latent_dim, 1)
 
-        def learn(members: np.ndarray, weights: np.ndarray) -> Any:
+        def learn(members: np.ndarray, weights: np.ndarray, dtype: Any) -> Any:
             if members.shape[2] < L:
                 many = counted(members.shape[2], "variable")
                 raise ValueError(f"latent_dim: {L} are more than the {many} of a member; lower it")
-            return learned(name, members, weights, L, tuple(self.hidden), rng)
+            return learned(name, members, weights, L, tuple(self.hidden), rng, dtype)
 
         return learn
 

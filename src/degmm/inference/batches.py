@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from degmm.arrays import Array
-from degmm.moments import Moments, Scaling, bucket, moments_of, padded, presence
+from degmm.moments import Moments, Scaling, bucket, even_size, moments_of, padded, presence
 from degmm.nets import EncoderInputs
+from degmm.processes import gathered
 
 READ_VALUES = 2**22
 """Members are read for subsets and in passes over all ensembles about so many numbers at a time."""
@@ -79,10 +80,15 @@ class Ensembles:
         )
 
     def batch(self, target: Float[np.ndarray, "K n"], n: int | None = None) -> Batch:
-        """Return the ensembles as one batch of n."""
-        n = bucket(self.n_samples) if n is None else n
+        """Return the ensembles as one batch, filled up to n."""
+        n = even_size(self.n_samples) if n is None else n
         target = np.pad(target, [(0, 0), (0, n - self.n_samples)])
         return Batch(self.inputs(n), padded(self.moments, n), target)
+
+    def of_all_processes(self) -> "Ensembles":
+        """Return the ensembles of all processes, one after the other."""
+        some = (gathered(part, 0) for part in (self.members, self.chosen, self.context))
+        return Ensembles(gathered(self.moments, -1), self.scaling, *some)
 
     def blocks(self) -> Iterator["Ensembles"]:
         """Go through all ensembles, so many at a time that what is computed of them fits."""

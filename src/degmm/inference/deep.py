@@ -19,6 +19,8 @@ from degmm.inference.batches import Batch
 from degmm.inference.objectives import Objective
 from degmm.inference.responses import log_prior, response
 from degmm.inference.stepwise import averaged, averaging_rate
+from degmm.moments import spread
+from degmm.sharding import AXIS, STATIC, WHOLE, Spec, gradients_summed, on_devices, over_devices
 
 ADAM = optax.scale_by_adam()
 RECORD = ("loss", "log_likelihood", "kl", "validation")
@@ -103,7 +105,7 @@ def initial_state(
     )
 
 
-@partial(jit, static_argnums=(0, 1, 2), donate_argnums=3)
+@partial(jit, static_argnums=(0, 1, 2, 9), donate_argnums=3)
 def train(
     graph: Any,
     family: Family,
@@ -114,35 +116,41 @@ def train(
     limits: Limits,
     schedule: Schedule,
     stop: Int[Array, ""],
+    axis: str | None = None,
 ) -> DeepState:
     """Train from the state's step up to step ``stop``, on one batch after the other.
 
     The constants of the scores are relative to the weights of ``start`` throughout. Were they relative
     to those of the last step, γ and the weights would feed each other, and clusters be lost.
+
+    ``axis`` is that of the devices that the ensembles are shared out over, if they are.
     """
     count = jax.tree.leaves(sets.batches)[0].shape[0]
     rounds = 0 if sets.subsets is None else jax.tree.leaves(sets.subsets)[0].shape[0]
     alone = jax.tree.leaves(state.network)[0].shape[0] == 1
     side_by_side = (lambda function: function) if alone else jax.vmap
+    summed = partial(over_devices, axis)
 
     def value_of(
         batch: Batch, log_gamma: Array, tilt: Array, parameters: MixtureParameters
     ) -> tuple[Array, Array]:
-        """Return the objective, the weighted sum over the ensembles, and the log joint densities."""
+        """Return the objective, the weighted sum over the device's ensembles, and the log joint densities."""
         joint = log_prior(parameters.weights, tilt) + smooth_log_density(family, parameters, batch.moments)
         return (batch.moments.weights * objective.of_ensembles(joint, log_gamma)).sum(), joint
 
     def loss_of(
         network: Any, step: Array, previous: MixtureParameters, batch: Batch, subset: Batch | None
     ) -> tuple[Array, Any]:
+        network = gradients_summed(axis, network)
         log_gamma, tilt = response(graph, network, start.weights, batch.inputs)
         gamma = jnp.exp(log_gamma)
         settled = gamma if objective.through_m_step else lax.stop_gradient(gamma)
         factors = lax.stop_gradient(family.factor(previous))
-        parameters = family.m_step(family.statistics(factors, batch.moments, settled), factors, limits)
         weights = batch.moments.weights
+        statistics, mass = summed((family.statistics(factors, batch.moments, settled), weights.sum()))
+        parameters = family.m_step(statistics, factors, limits)
         if count > 1:
-            rate = averaging_rate(step - schedule.warmup, weights.sum() / schedule.batch_weight)
+            rate = averaging_rate(step - schedule.warmup, mass / schedule.batch_weight)
             parameters = averaged(family, previous, parameters, rate)
         value, joint = value_of(batch, log_gamma, tilt, parameters)
         trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
@@ -156,6 +164,10 @@ def train(
             posterior = jax.nn.softmax(known + smooth_log_density(family, start, subset.moments), axis=0)
             value = value + (weights * (posterior * fewer.log_gamma).sum(axis=0)).sum()
             learning = learning + (weights * (subset.target * fewer.log_gamma).sum(axis=0)).sum()
+        log_density = logsumexp(joint, axis=0)
+        divergence = (gamma * (log_gamma - joint + log_density)).sum(axis=0)
+        sums = (value, learning, (weights * log_density).sum(), (weights * divergence).sum())
+        value, learning, likelihood, divergence = summed(sums)
         # A member, by what a batch holds on average: a batch of heavy ensembles counts for more.
         loss = jnp.where(
             step < schedule.warmup,
@@ -163,10 +175,8 @@ def train(
             schedule.penalty * trace - value / schedule.batch_members,
         )
 
-        log_density = logsumexp(joint, axis=0)
-        divergence = (gamma * (log_gamma - joint + log_density)).sum(axis=0)
-        likelihood = (weights * log_density).sum() / schedule.batch_members
-        record = [loss, likelihood, (weights * divergence).sum() / schedule.batch_weight, jnp.nan]
+        likelihood, divergence = likelihood / schedule.batch_members, divergence / schedule.batch_weight
+        record = [loss, likelihood, divergence, jnp.nan]
         return loss, (parameters, jnp.stack([jnp.asarray(r, loss.dtype) for r in record]))
 
     def validated(state: DeepState) -> DeepState:
@@ -178,7 +188,8 @@ def train(
         def look(network: Any, parameters: MixtureParameters, best: Best) -> tuple[Best, Array]:
             log_gamma, tilt = response(graph, network, start.weights, batch.inputs)
             members = batch.moments.weights @ batch.moments.counts
-            value = value_of(batch, log_gamma, tilt, parameters)[0] / members
+            value, members = summed((value_of(batch, log_gamma, tilt, parameters)[0], members))
+            value = value / members
             better = (value > best.value) & (state.step > schedule.warmup)
             found = Best(value, epoch, network, parameters)
             return jax.tree.map(partial(jnp.where, better), found, best), value
@@ -225,6 +236,25 @@ def train(
         lambda s: (s.step < stop) & ~s.stopped, one_step, _without_axis(state) if alone else state
     )
     return _with_axis(final) if alone else final
+
+
+def train_on_devices(*arguments: Any) -> DeepState:
+    """Call :func:`train`, with the ensembles shared out over the devices, if there are several."""
+    sets: Sets = arguments[5]
+    shared = Sets(
+        _shared_out(sets.batches, 1),
+        None if sets.subsets is None else _shared_out(sets.subsets, 2),
+        None if sets.validation is None else _shared_out(sets.validation, 0),
+    )
+    specs = (STATIC, STATIC, STATIC, WHOLE, WHOLE, shared, WHOLE, WHOLE, WHOLE)
+    return on_devices(train, arguments, specs, donated=(3,))
+
+
+def _shared_out(batch: Batch, leading: int) -> Batch:
+    """Return how a batch is shared out over devices, after ``leading`` further axes."""
+    ensembles_first = Spec(*[None] * leading, AXIS)
+    inputs = jax.tree.map(lambda _: ensembles_first, batch.inputs)
+    return Batch(inputs, spread(leading), Spec(*[None] * (leading + 1), AXIS))
 
 
 def _without_axis(state: DeepState) -> DeepState:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -12,7 +13,7 @@ from degmm.families.base import Family
 from degmm.families.covariance import at_floor
 from degmm.inference.batches import Ensembles, random_subset
 from degmm.inference.checkpoints import Checkpoints
-from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, train
+from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, train_on_devices
 from degmm.inference.feed import Feed
 from degmm.inference.finish import (
     Trained,
@@ -27,6 +28,7 @@ from degmm.inference.progress import TrainingProgress
 from degmm.inference.search import EMSettings, search_on_sample
 from degmm.inference.solution import Result, Solution, reorder
 from degmm.nets import EncoderSizes, MakeEncoder
+from degmm.processes import from_first, sample_of_all, total
 
 SCALE_SAMPLE = 8192
 """Ensembles from which the scales of what encoders read are taken, at most."""
@@ -124,6 +126,7 @@ def fit_deep(
     networks = _initial_networks(ensembles, sizes, settings, rng)
     views = [ensembles]
     views += [random_subset(ensembles, members, rng) for _ in range(settings.member_subsets)]
+    rng = from_first(rng)  # which has served unequal parts
     seed = int(rng.integers(2**31 - 1))
     feed = Feed(family, views, validation, start, settings.batch_size, seed)
     steps = feed.epoch_steps
@@ -131,7 +134,7 @@ def fit_deep(
     limits = settings.start.limits(ensembles.moments)
 
     def advance(state: DeepState, sets: Sets, stop: int) -> DeepState:
-        return train(
+        return train_on_devices(
             graph, family, settings.objective, state, start, sets, limits, schedule, np.asarray(stop)
         )
 
@@ -169,7 +172,7 @@ def fit_deep(
         parameters = full_m_step(graph, family, trained, start.weights, ensembles, limits)
         trained = trained._replace(parameters=parameters)
     solution = polished(graph, family, trained, ensembles, settings.start, settings.polish)
-    mass = float(np.asarray(ensembles.moments.weights, np.float64) @ ensembles.moments.counts)
+    mass = total(float(np.asarray(ensembles.moments.weights, np.float64) @ ensembles.moments.counts))
     short = (feed.start_log_likelihood - solution.log_likelihood) / mass
     solution = solution._replace(
         history=history[:, 1], n_iter=n_epochs, **_ending(history, solution, settings, n_epochs, short)
@@ -191,13 +194,15 @@ def _initial_networks(
     ensembles: Ensembles, sizes: EncoderSizes, settings: DeepSettings, rng: np.random.Generator
 ) -> Any:
     """Return the initial networks, with scales from a sample of the ensembles."""
-    n = ensembles.n_samples
     seed = int(rng.integers(2**31 - 1))
-    some = ensembles if n <= SCALE_SAMPLE else ensembles.take(np.sort(rng.choice(n, SCALE_SAMPLE, False)))
+    chosen, _ = sample_of_all(ensembles.n_samples, SCALE_SAMPLE, rng)
+    some = (ensembles if chosen is None else ensembles.take(chosen)).of_all_processes()
     inputs = some.inputs()
     nets.check_scores(settings.encoder, sizes, inputs)
     weights = np.pad(some.moments.weights, [(0, inputs.mean.shape[0] - some.n_samples)])
-    return nets.initial_parameters(settings.encoder, sizes, seed, settings.n_networks, inputs, weights)
+    made = nets.initial_parameters(settings.encoder, sizes, seed, settings.n_networks, inputs, weights)
+    leaves, structure = jax.tree.flatten(made)
+    return jax.tree.unflatten(structure, from_first(leaves))
 
 
 def _schedule(settings: DeepSettings, feed: Feed, ensembles: Ensembles) -> Schedule:
@@ -205,7 +210,8 @@ def _schedule(settings: DeepSettings, feed: Feed, ensembles: Ensembles) -> Sched
     weights, counts = (
         np.asarray(p, np.float64) for p in (ensembles.moments.weights, ensembles.moments.counts)
     )
-    share = feed.batch_samples / ensembles.n_samples
+    members, mass = total((weights @ counts, weights.sum()))
+    share = feed.batch_samples / feed.n_samples
     return Schedule(
         np.asarray(settings.learning_rate, dtype),
         np.asarray(settings.max_epochs * epoch_steps),
@@ -213,8 +219,8 @@ def _schedule(settings: DeepSettings, feed: Feed, ensembles: Ensembles) -> Sched
         np.asarray(round(settings.warmup * settings.max_epochs) * epoch_steps),
         np.asarray(settings.penalty, dtype),
         np.asarray(settings.clip_norm, dtype),
-        np.asarray(share * weights.sum(), dtype),
-        np.asarray(share * (weights @ counts), dtype),
+        np.asarray(share * mass, dtype),
+        np.asarray(share * members, dtype),
         np.asarray(settings.patience),
     )
 

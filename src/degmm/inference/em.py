@@ -13,8 +13,11 @@ from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
 from degmm.inference.mixture import full_pass
 from degmm.moments import Moments
+from degmm.sharding import AXIS, STATIC, WHOLE, Spec, over_devices
 
 RUNNING, CONVERGED, NON_FINITE = 0, 1, 2
+EM_SPECS = (STATIC, WHOLE, Spec(AXIS), WHOLE, WHOLE, WHOLE, STATIC)
+"""What each device has of the arguments of ``run_em``: blocks of its own, and all else whole"""
 
 
 class EMState(NamedTuple):
@@ -39,7 +42,7 @@ class EMState(NamedTuple):
         return self.factors.parameters
 
 
-@partial(jit, static_argnums=(0, 6))
+@partial(jit, static_argnums=(0, 6, 7))
 def run_em(
     family: Family,
     starts: MixtureParameters,
@@ -48,6 +51,7 @@ def run_em(
     tol: Float[Array, ""],
     max_iter: Int[Array, ""],
     capacity: int,
+    axis: str | None = None,
 ) -> EMState:
     """Run EM from each of several starts (first axis of ``starts``) until it converges.
 
@@ -59,9 +63,10 @@ def run_em(
     ----------
     capacity : int
         Length of the history that is kept, at least ``max_iter + 1``.
+    axis : str, optional
+        Axis of the devices that the blocks are shared out over.
     """
-    total_weight = blocks.weights.sum()
-    eps = jnp.finfo(blocks.mean.dtype).eps
+    total_weight = over_devices(axis, blocks.weights.sum())
 
     def init(parameters: MixtureParameters) -> EMState:
         # The first pass sets all but the parameters; to compute it here would compile it twice.
@@ -85,23 +90,8 @@ def run_em(
         moved = family.m_step(state.statistics, state.factors, limits)
         candidate = jax.tree.map(partial(jnp.where, fresh), state.factors.parameters, moved)
         factors = family.factor(candidate)
-        value, statistics = full_pass(family, factors, blocks)
-        finite = jnp.isfinite(value)
-        gain = (value - state.log_likelihood) / total_weight
-        visible = jnp.maximum(tol, 2 * eps * jnp.abs(value) / total_weight)
-        resting = ~fresh & (tol > 0) & (gain < visible)
-        accept = finite & ~(resting & (gain < 0))
-        converged = resting & (state.resting | ~accept)
-        iteration = state.iteration + 1
-        return EMState(
-            iteration=iteration,
-            factors=jax.tree.map(partial(jnp.where, accept), factors, state.factors),
-            log_likelihood=jnp.where(accept, value, state.log_likelihood),
-            statistics=jax.tree.map(partial(jnp.where, accept), statistics, state.statistics),
-            history=state.history.at[iteration].set(jnp.where(accept, value, state.log_likelihood)),
-            status=jnp.where(~finite, NON_FINITE, jnp.where(converged, CONVERGED, RUNNING)),
-            resting=resting,
-        )
+        value, statistics = over_devices(axis, full_pass(family, factors, blocks))
+        return advanced(state, factors, value, statistics, total_weight, tol)
 
     def unfinished(state: EMState) -> Array:
         return (state.status == RUNNING) & (state.iteration < max_iter)
@@ -113,3 +103,32 @@ def run_em(
         alone = run(jax.tree.map(lambda part: part[0], starts))
         return jax.tree.map(lambda part: jnp.asarray(part)[None], alone)
     return jax.vmap(run)(starts)
+
+
+def advanced(
+    state: EMState,
+    factors: Factors,
+    value: Float[Array, ""],
+    statistics: Statistics,
+    total_weight: Float[Array, ""],
+    tol: Float[Array, ""],
+) -> EMState:
+    """Return the state after a pass at new parameters, which found this log-likelihood and these sums."""
+    fresh = state.iteration < 0
+    finite = jnp.isfinite(value)
+    gain = (value - state.log_likelihood) / total_weight
+    eps = jnp.finfo(state.log_likelihood.dtype).eps
+    visible = jnp.maximum(tol, 2 * eps * jnp.abs(value) / total_weight)
+    resting = ~fresh & (tol > 0) & (gain < visible)
+    accept = finite & ~(resting & (gain < 0))
+    converged = resting & (state.resting | ~accept)
+    iteration = state.iteration + 1
+    return EMState(
+        iteration=iteration,
+        factors=jax.tree.map(partial(jnp.where, accept), factors, state.factors),
+        log_likelihood=jnp.where(accept, value, state.log_likelihood),
+        statistics=jax.tree.map(partial(jnp.where, accept), statistics, state.statistics),
+        history=state.history.at[iteration].set(jnp.where(accept, value, state.log_likelihood)),
+        status=jnp.where(~finite, NON_FINITE, jnp.where(converged, CONVERGED, RUNNING)),
+        resting=resting,
+    )

@@ -9,6 +9,9 @@ from degmm.families.base import Family, MixtureParameters
 from degmm.inference.batches import Ensembles, stacked
 from degmm.inference.deep import Sets
 from degmm.inference.mixture import evaluate
+from degmm.moments import bucket
+from degmm.processes import Places, total
+from degmm.sharding import n_local, n_processes
 
 CHUNK_BATCHES = 64
 """Batches that are handed to the compiled training at a time, at most."""
@@ -32,12 +35,16 @@ class Feed:
         self._views, self._seed = views, seed
         found = [evaluate(family, start, view.moments) for view in views]
         self._targets = [target for _, target in found]
-        self.start_log_likelihood = float(np.asarray(found[0][0], np.float64) @ whole.moments.weights)
+        own = float(np.asarray(found[0][0], np.float64) @ whole.moments.weights)
+        self.start_log_likelihood = total(own)
         """Of the clusters that the training starts from"""
-        small = batch_size is None or batch_size >= whole.n_samples
-        self._size = None if small else batch_size
-        self.epoch_steps = 1 if self._size is None else -(-whole.n_samples // self._size)
-        self.batch_samples = whole.n_samples if self._size is None else self._size
+        self._places = Places.of(whole.n_samples)
+        self.n_samples = self._places.total
+        """Number of ensembles, of all processes"""
+        self._size = None if batch_size is None or batch_size >= self.n_samples else batch_size
+        self.epoch_steps = 1 if self._size is None else -(-self.n_samples // self._size)
+        self.batch_samples = self.n_samples if self._size is None else self._size
+        self._filled = 0
         self._validation = None
         if validation is not None:
             self._validation = validation.batch(evaluate(family, start, validation.moments)[1])
@@ -48,10 +55,11 @@ class Feed:
         if self._whole is not None:
             return self._whole, stop
         epoch, first = divmod(step, self.epoch_steps)
-        n, size = self._views[0].n_samples, self._size
+        size = self._size
         assert size is not None
-        order = np.random.default_rng((self._seed, epoch)).permutation(n)
+        order = np.random.default_rng((self._seed, epoch)).permutation(self.n_samples)
         order = np.resize(order, self.epoch_steps * size).reshape(self.epoch_steps, size)
+        self._filled = max(self._filled, self._filled_size(order))
         # The training takes batch ``step % length`` of a chunk: chunks are aligned to that.
         fitting = max(CHUNK_VALUES // (size * self._views[0].width), 2)
         length = min(CHUNK_BATCHES, fitting, self.epoch_steps)
@@ -60,10 +68,17 @@ class Feed:
         index = np.resize(index, (length, size))
         places = (np.arange(length) - (epoch * self.epoch_steps + chunk * length)) % length
         last = min((chunk + 1) * length, self.epoch_steps) + epoch * self.epoch_steps
-        return self._sets(list(index[places])), min(last, stop)
+        return self._sets([self._places.own(batch) for batch in index[places]]), min(last, stop)
+
+    def _filled_size(self, batches: Int[np.ndarray, "steps size"]) -> int:
+        """Return what this process's part of each batch is filled up to, even over its devices."""
+        size = batches.shape[1]
+        if n_processes() > 1:  # of unequal parts; few shapes, hence few compilations
+            size = bucket(self._places.most(batches))
+        return -(-size // n_local()) * n_local()
 
     def _sets(self, indices: list[Int[np.ndarray, "b"]]) -> Sets:
-        size = self._size
+        size = self._filled or None
 
         def batches(view: Ensembles, target: np.ndarray) -> Any:
             return stacked([view.take(i).batch(target[:, i], size) for i in indices])

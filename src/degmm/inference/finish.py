@@ -18,6 +18,8 @@ from degmm.inference.responses import prior_of, respond
 from degmm.inference.search import SIDE_BY_SIDE, EMSettings, best_run
 from degmm.inference.solution import Result, Solution
 from degmm.moments import Moments, bucket, padded
+from degmm.processes import total
+from degmm.sharding import current_mesh
 
 
 class Trained(NamedTuple):
@@ -59,13 +61,14 @@ def full_m_step(
     limits: Limits,
 ) -> MixtureParameters:
     """Return the parameters that the network's responsibilities of all ensembles determine."""
-    total: Any = None
+    found: Any = None
     parameters = trained.parameters
     for block in ensembles.blocks():
         gamma = respond(graph, trained.network, reference, block.inputs())
-        found = _statistics(family, parameters, padded(block.moments, bucket(block.n_samples)), gamma)
-        total = found if total is None else jax.tree.map(jnp.add, total, found)
-    return jax.tree.map(np.asarray, _m_step(family, total, parameters, limits))
+        part = _statistics(family, parameters, padded(block.moments, bucket(block.n_samples)), gamma)
+        found = part if found is None else jax.tree.map(jnp.add, found, part)
+    found = total(jax.tree.map(np.asarray, found))
+    return jax.tree.map(np.asarray, _m_step(family, found, parameters, limits))
 
 
 @partial(jit, static_argnums=0)
@@ -93,7 +96,7 @@ def polished(
     moments = ensembles.moments
     if ensembles.context is None and steps:
         # On small data, copies of the one start cost less than a compilation for another shape.
-        small = len(into_blocks(moments, settings.n_components).counts) == 1
+        small = current_mesh() is None and len(into_blocks(moments, settings.n_components).counts) == 1
         copies = min(SIDE_BY_SIDE, settings.n_init) if small else 1
         start = jax.tree.map(lambda part: np.repeat(part[None], copies, axis=0), trained)
         return best_run(family, start, moments, settings, max_iter=steps)
@@ -103,7 +106,7 @@ def polished(
     value = _likelihood(family, trained, moments, prior)
     for _ in range(steps):
         gamma = evaluate(family, trained, moments, prior)[1]
-        statistics = _statistics(family, trained, moments, gamma)
+        statistics = total(jax.tree.map(np.asarray, _statistics(family, trained, moments, gamma)))
         step = _m_step(family, statistics, trained, settings.limits(moments))
         step = MixtureParameters(*map(np.asarray, step))._replace(weights=trained.weights)
         better = _likelihood(family, step, moments, prior)
@@ -111,8 +114,8 @@ def polished(
             break
         trained, value = step, better
     if prior is not None:  # from here on π_k is the mean over the contexts
-        share = np.asarray(moments.weights / moments.weights.sum(), np.float64)
-        trained = trained._replace(weights=(np.exp(prior) @ share).astype(trained.weights.dtype))
+        share = np.asarray(moments.weights / total(moments.weights.sum()), np.float64)
+        trained = trained._replace(weights=total(np.exp(prior) @ share).astype(trained.weights.dtype))
     return Solution(trained, value, 0, np.zeros(0), Result.COMPLETED, True)
 
 
@@ -120,4 +123,4 @@ def _likelihood(
     family: Family, parameters: MixtureParameters, moments: Moments, prior: np.ndarray | None
 ) -> float:
     log_density = evaluate(family, parameters, moments, prior)[0]
-    return float(np.asarray(moments.weights, np.float64) @ np.asarray(log_density, np.float64))
+    return total(float(np.asarray(moments.weights, np.float64) @ np.asarray(log_density, np.float64)))

@@ -11,6 +11,7 @@ from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
 from degmm.moments import Moments, bucket, padded
+from degmm.sharding import over_devices
 
 BLOCK_VALUES = 2**18
 """A pass works on blocks of n·K·D numbers of about this many, which stay in a processor's cache."""
@@ -70,7 +71,11 @@ def divergence(
 
 
 def m_step_from(
-    family: Family, responsibilities: Float[Array, "K n"], moments: Moments, limits: Limits
+    family: Family,
+    responsibilities: Float[Array, "K n"],
+    moments: Moments,
+    limits: Limits,
+    axis: str | None = None,
 ) -> MixtureParameters:
     """Return the parameters that responsibilities alone determine.
 
@@ -84,7 +89,7 @@ def m_step_from(
 
     def step(_: Array, parameters: MixtureParameters) -> MixtureParameters:
         factors = family.factor(parameters)
-        statistics = family.statistics(factors, moments, responsibilities)
+        statistics = over_devices(axis, family.statistics(factors, moments, responsibilities))
         return family.m_step(statistics, factors, limits)
 
     return jax.lax.fori_loop(0, 2, step, parameters)  # a loop, so that the step is compiled once
@@ -106,13 +111,21 @@ def full_pass(family: Family, factors: Factors, blocks: Moments) -> tuple[Float[
     return jax.tree.map(lambda parts: parts.sum(axis=0), jax.lax.map(one, blocks))
 
 
-def into_blocks(moments: Moments, n_components: int) -> Moments:
-    """Lay moments out as blocks along a new first axis, filled up with ensembles of weight 0."""
-    n, D = moments.n_samples, moments.n_features
+def block_shape(n: int, n_features: int, n_components: int, parts: int = 1) -> tuple[int, int]:
+    """Return into how many blocks, a multiple of ``parts``, of how many ensembles n are laid out."""
     low, high = BLOCK_RANGE
-    size = int(np.clip(2 ** int(np.log2(BLOCK_VALUES / (n_components * D) + 1)), low, high))
-    count = bucket(-(-n // size), smallest=1)
-    size = bucket(-(-n // count))  # the padding is shared out, and an eighth of all at most
+    size = int(np.clip(2 ** int(np.log2(BLOCK_VALUES / (n_components * n_features) + 1)), low, high))
+    count = parts * bucket(-(-n // (size * parts)), smallest=1)
+    return count, bucket(-(-n // count))  # the padding is shared out, and an eighth of all at most
+
+
+def into_blocks(moments: Moments, n_components: int, parts: int = 1) -> Moments:
+    """Lay moments out as blocks along a new first axis, filled up with ensembles of weight 0.
+
+    Their number is a multiple of ``parts``, for as many devices.
+    """
+    n = moments.n_samples
+    count, size = block_shape(n, moments.n_features, n_components, parts)
 
     def lay_out(part: np.ndarray, fill: float) -> np.ndarray:
         out = np.full((count, *part.shape[:-1], size), fill, part.dtype)

@@ -9,12 +9,15 @@ import numpy as np
 from degmm.choices import find
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.covariance import at_floor
-from degmm.inference.em import CONVERGED, NON_FINITE, EMState, run_em
+from degmm.inference.em import CONVERGED, EM_SPECS, NON_FINITE, EMState, run_em
+from degmm.inference.large import LargeMoments, run_em_in_passes
 from degmm.inference.mixture import evaluate, into_blocks
 from degmm.inference.moves import split_and_merge
 from degmm.inference.solution import Result, Solution
 from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
-from degmm.moments import Moments
+from degmm.moments import Moments, padded
+from degmm.processes import from_first, gathered, largest, sample_of_all, total
+from degmm.sharding import alone, n_local, on_devices
 
 EMPTY = 0.1
 """A component that has less of the ensembles than this part of one is empty."""
@@ -53,15 +56,17 @@ class EMSettings:
         find("init_params", method, START_METHODS)
         return cls(method=method, **settings)
 
-    def limits(self, moments: Moments) -> Limits:
+    def limits(self, moments: Moments | LargeMoments) -> Limits:
         """Return the bounds of the M-step; by default a component may be as small as one ensemble."""
-        dtype = moments.mean.dtype
-        total = max(float(np.sum(moments.weights, dtype=np.float64)), moments.n_samples, self.n_components)
-        smallest = EMPTY / total if self.min_weight is None else self.min_weight
+        dtype = moments.dtype
+        size, n = total((moments.total_weight, moments.n_samples))
+        smallest = EMPTY / max(size, n, self.n_components) if self.min_weight is None else self.min_weight
         return Limits(np.asarray(self.reg_covar, dtype), np.asarray(smallest, dtype))
 
 
-def search_em(family: Family, moments: Moments, settings: EMSettings, rng: np.random.Generator) -> Solution:
+def search_em(
+    family: Family, moments: Moments | LargeMoments, settings: EMSettings, rng: np.random.Generator
+) -> Solution:
     """Fit by EM from ``settings.n_init`` starts.
 
     The winner of :func:`search_on_sample` is continued on all ensembles, if there are more of them.
@@ -74,18 +79,21 @@ def search_em(family: Family, moments: Moments, settings: EMSettings, rng: np.ra
 
 
 def search_on_sample(
-    family: Family, moments: Moments, settings: EMSettings, rng: np.random.Generator
+    family: Family, moments: Moments | LargeMoments, settings: EMSettings, rng: np.random.Generator
 ) -> tuple[Solution, bool]:
     """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles, and whether these were all.
 
     Every start is run for a few M-steps, the best few of them to convergence; the best of these is
-    improved by splits and merges while they help.
+    improved by splits and merges while they help. All this is done on one device, and in each of
+    several processes alike.
     """
-    sample = _sample(moments, rng)
-    best = short_runs(family, sample, settings, rng)
-    limit = settings.max_iter if sample is moments else min(settings.max_iter, SEARCH_ITERATIONS)
-    solution = best_run(family, best, sample, settings, max_iter=limit)
-    return _moved(family, solution, sample, settings, limit), sample is moments
+    sample, whole = _sample(moments, rng)
+    with alone():
+        best = short_runs(family, sample, settings, rng)
+        limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
+        solution = best_run(family, best, sample, settings, max_iter=limit)
+        solution = _moved(family, solution, sample, settings, limit)
+    return from_first(solution), whole
 
 
 def short_runs(
@@ -93,7 +101,7 @@ def short_runs(
 ) -> MixtureParameters:
     """Return the parameters of the best short runs (first axis), the best one first."""
     K = settings.n_components
-    moments = _sample(moments, rng)
+    moments, _ = _sample(moments, rng)
     labels = starting_labels(settings.method, moments, K, settings.n_init, rng)
     side_by_side = min(SIDE_BY_SIDE, settings.n_init)
     limits, blocks = settings.limits(moments), into_blocks(moments, K)
@@ -118,14 +126,17 @@ def short_runs(
 def best_run(
     family: Family,
     starts: MixtureParameters,
-    moments: Moments,
+    moments: Moments | LargeMoments,
     settings: EMSettings,
     max_iter: int | None = None,
 ) -> Solution:
     """Run EM from each start to convergence and return the best solution."""
     max_iter = settings.max_iter if max_iter is None else max_iter
     limits = settings.limits(moments)
-    blocks = into_blocks(moments, settings.n_components)
+    blocks: Moments | LargeMoments = moments
+    if isinstance(moments, Moments):
+        moments = padded(moments, largest(moments.n_samples))
+        blocks = into_blocks(moments, settings.n_components, n_local())
     state = _run(family, starts, blocks, limits, settings, max_iter)
     state = jax.tree.map(np.asarray, state)
     parameters = state.parameters
@@ -173,25 +184,27 @@ def _moved(
     return solution
 
 
-def _sample(moments: Moments, rng: np.random.Generator) -> Moments:
-    n = moments.n_samples
-    if n <= SEARCH_SAMPLE:
-        return moments
-    return moments.take(np.sort(rng.choice(n, SEARCH_SAMPLE, replace=False)))
+def _sample(moments: Moments | LargeMoments, rng: np.random.Generator) -> tuple[Moments, bool]:
+    """Return at most ``SEARCH_SAMPLE`` ensembles of those of all processes, and whether these are all."""
+    chosen, n = sample_of_all(moments.n_samples, SEARCH_SAMPLE, rng)
+    if chosen is None and isinstance(moments, Moments):
+        return gathered(moments, -1), True
+    chosen = np.arange(n) if chosen is None else chosen
+    return gathered(moments.take(chosen), -1), n <= SEARCH_SAMPLE
 
 
 def _run(
     family: Family,
     starts: MixtureParameters,
-    blocks: Moments,
+    blocks: Moments | LargeMoments,
     limits: Limits,
     settings: EMSettings,
     max_iter: int,
 ) -> EMState:
     # The length of the history is the only size that depends on max_iter; it is rounded up.
     wanted = np.clip(settings.max_iter, 1023, LONGEST_HISTORY - 1)
-    dtype = blocks.mean.dtype
-    return run_em(
+    dtype = blocks.dtype
+    arguments: tuple[Any, ...] = (
         family,
         starts,
         blocks,
@@ -200,6 +213,9 @@ def _run(
         np.asarray(min(max_iter, 2**31 - 2), np.int32),
         2 ** int(np.ceil(np.log2(wanted + 1))),
     )
+    if isinstance(blocks, Moments):
+        return on_devices(run_em, arguments, EM_SPECS)
+    return run_em_in_passes(*arguments)
 
 
 def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float) -> np.ndarray:

@@ -26,6 +26,14 @@ class Result(Enum):
         "the network is short of the clusters that it started from: its log-likelihood is lower than theirs; "
         "train for longer (max_epochs), or with another learning_rate"
     )
+    SKIPPED_STEPS = (
+        "steps of the training that were not finite were not taken; lower learning_rate, check the data for "
+        "extreme values, or use dtype='float64'"
+    )
+    UNLEARNED = (
+        "the networks reconstruct the rows no better than their mean does; train for longer (max_epochs), or "
+        "with a lower learning_rate"
+    )
     NON_FINITE = (
         "stopped: the log-likelihood was not finite; check the data for extreme values, or use "
         "dtype='float64', fewer variables or covariance_type='diag'"
@@ -38,6 +46,8 @@ class Result(Enum):
             Result.MAX_ITERATIONS,
             Result.EMPTY_COMPONENT,
             Result.UNTRAINED,
+            Result.SKIPPED_STEPS,
+            Result.UNLEARNED,
             Result.NON_FINITE,
         )
 

@@ -13,7 +13,8 @@ from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.covariance import floor_eigenvalues
 from degmm.families.gaussian import floored_weights
 from degmm.inference.mixture import m_step_from
-from degmm.moments import Moments, bucket, padded, triangle
+from degmm.moments import Moments, bucket, even_size, padded, spread, triangle
+from degmm.sharding import AXIS, STATIC, WHOLE, Spec, on_devices
 
 
 def mean_features(moments: Moments) -> Float[np.ndarray, "n F"]:
@@ -113,13 +114,17 @@ def parameters_from_responsibilities(
 ) -> MixtureParameters:
     """Return the parameters of given responsibilities, as one start (first axis of length 1)."""
     n = moments.n_samples
-    size = bucket(n)
+    size = even_size(n)
     responsibilities = np.pad(responsibilities, [(0, 0), (0, size - n)])
-    parameters = _from_responsibilities(family, responsibilities, padded(moments, size), limits)
+    parameters = on_devices(
+        _from_responsibilities, (family, responsibilities, padded(moments, size), limits), START_SPECS
+    )
     return jax.tree.map(lambda part: np.asarray(part)[None], parameters)
 
 
-_from_responsibilities = partial(jit, static_argnums=0)(m_step_from)
+START_SPECS = (STATIC, Spec(None, AXIS), spread(), WHOLE)
+"""What each device has of the arguments of ``_from_responsibilities``"""
+_from_responsibilities = partial(jit, static_argnums=(0, 4))(m_step_from)
 
 
 def admitted(parameters: MixtureParameters, limits: Limits) -> MixtureParameters:

@@ -34,13 +34,16 @@ class Autoencoder(nnx.Module):
         *,
         linear: bool = True,
         activation: Callable[[Array], Array] = nnx.relu,
+        initialiser: Any = None,
         rngs: nnx.Rngs,
     ) -> None:
+        dense = partial(
+            DenseStack, zero_last=linear, activation=activation, initialiser=initialiser, rngs=rngs
+        )
         self.inward = nnx.Param(jnp.zeros((n_features, latent_dim))) if linear else None
         self.outward = nnx.Param(jnp.zeros((latent_dim, n_features))) if linear else None
         inward, outward = (n_features, *hidden, latent_dim), (latent_dim, *hidden[::-1], n_features)
-        self.encoder = DenseStack(inward, zero_last=linear, activation=activation, rngs=rngs)
-        self.decoder = DenseStack(outward, zero_last=linear, activation=activation, rngs=rngs)
+        self.encoder, self.decoder = dense(inward), dense(outward)
 
     def encode(self, x: Float[Array, "r D"]) -> Float[Array, "r L"]:
         """Return the codes."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -83,10 +83,11 @@ class DenseStack(nnx.Module):
         zero_last: bool = False,
         activation: Callable[[Array], Array] = nnx.relu,
         dropout: float = 0.0,
+        initialiser: Any = None,
         rngs: nnx.Rngs,
     ) -> None:
         pairs = list(pairwise(widths))
-        initial = [nnx.initializers.lecun_normal()] * len(pairs)
+        initial = [initialiser or nnx.initializers.lecun_normal()] * len(pairs)
         if zero_last:
             initial[-1] = nnx.initializers.zeros_init()
         self.layers = nnx.List(

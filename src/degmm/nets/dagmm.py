@@ -33,6 +33,8 @@ class DAGMMSizes:
     """Of the estimation network, in training"""
     reconstruction: str
     """Which features of the reconstruction stand beside the code"""
+    initialiser: str = "lecun"
+    """How the weights start"""
 
     @property
     def n_latent(self) -> int:
@@ -63,17 +65,21 @@ FEATURES = {"distance": (distance_feature, 1), "relative": (relative_features, 2
 """Features of the reconstruction by name, with their number"""
 
 
+INITIALISERS = {"lecun": nnx.initializers.lecun_normal, "glorot": nnx.initializers.glorot_uniform}
+"""Random weights at the start: LeCun et al. (1998), Glorot & Bengio (2010)"""
+
+
 class DAGMMNetwork(nnx.Module):
     """Compression network and estimation network."""
 
     def __init__(self, sizes: DAGMMSizes, *, rngs: nnx.Rngs) -> None:
         self._features = FEATURES[sizes.reconstruction][0]
         hidden = sizes.encoder_layers
-        self.autoencoder = Autoencoder(
-            sizes.n_features, sizes.latent_dim, hidden, linear=False, activation=jnp.tanh, rngs=rngs
-        )
+        start = INITIALISERS[sizes.initialiser]()
+        layers: dict[str, Any] = {"activation": jnp.tanh, "initialiser": start, "rngs": rngs}
+        self.autoencoder = Autoencoder(sizes.n_features, sizes.latent_dim, hidden, linear=False, **layers)
         widths = (sizes.n_latent, *sizes.estimation_layers, sizes.n_components)
-        self.estimation = DenseStack(widths, activation=jnp.tanh, dropout=sizes.dropout, rngs=rngs)
+        self.estimation = DenseStack(widths, dropout=sizes.dropout, **layers)
 
     def latent(
         self, x: Float[Array, "r D"], noise: Float[Array, "r D"] | None = None

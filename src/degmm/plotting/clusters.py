@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from degmm.plotting.marks import ellipse, mark_means, mark_within, number_clusters
-from degmm.plotting.projection import Projection
-from degmm.plotting.style import colour_of, line_of, marker_of
+from degmm.plotting.projection import Projection, numbers_and_names
+from degmm.plotting.style import colour_of, entitle, line_of, marker_of
 
 MOST_BINS = 40
 
 
 def clusters(
     axes: Axes,
-    points: Float[np.ndarray, "n D"] | Float[np.ndarray, "n M D"],
+    points: Any,
     labels: Int[np.ndarray, "n"],
     *,
     weights: Float[np.ndarray, "K"],
@@ -35,7 +36,7 @@ def clusters(
     Parameters
     ----------
     axes : matplotlib Axes
-    points : ndarray, shape (n, D) or (n, M, D)
+    points : Ensemble, xarray.DataArray or ndarray, shape (n, D) or (n, M, D)
         One point an ensemble, or all members; those with NaN are left out.
     labels : ndarray of int, shape (n,)
         Cluster of each ensemble. A cluster may be empty: its mean and ellipse are drawn pale.
@@ -53,11 +54,19 @@ def clusters(
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    ValueError
+        If there is no point without NaN.
     """
+    points, names = numbers_and_names(points)
     members = points if points.ndim == 3 else points[:, None]
     present = ~np.isnan(members).any(axis=2)
+    if not present.any():
+        raise ValueError("points: none is without NaN")
     points, labels = members[present], np.repeat(labels, present.sum(axis=1))
-    projection = projection or Projection.of(points)
+    projection = projection or Projection.of(points, names)
     K = len(means)
     colours = range(K) if colours is None else colours
     shown, centres = projection.points(points), projection.points(means)
@@ -67,8 +76,7 @@ def clusters(
     if within is not None:
         mark_within(axes, centres, projection.covariances(within), list(colours))
     axes.set_xlabel(projection.labels[0])
-    if title is not None:
-        axes.set_title(title)
+    entitle(axes, title)
     if shown.shape[1] == 2:
         axes.set_ylabel(projection.labels[1])
     return axes
@@ -76,7 +84,7 @@ def clusters(
 
 def ensembles(
     axes: Axes,
-    X: Float[np.ndarray, "n M D"],
+    X: Any,
     *,
     projection: Projection | None = None,
     colours: Sequence[int] | None = None,
@@ -87,7 +95,8 @@ def ensembles(
     Parameters
     ----------
     axes : matplotlib Axes
-    X : ndarray, shape (n, M, D)
+    X : Ensemble, xarray.DataArray or ndarray, shape (n, M, D)
+        NaN marks an absent member; an ensemble without any is left out.
     projection, title
         As in :func:`clusters`.
     colours : sequence of int, optional
@@ -97,10 +106,13 @@ def ensembles(
     -------
     matplotlib Axes
     """
-    projection = projection or Projection.of(X.reshape(-1, X.shape[2]))
+    X, names = numbers_and_names(X)
+    projection = projection or Projection.of(X.reshape(-1, X.shape[2]), names)
     colours = range(len(X)) if colours is None else colours
     for i, (members, colour) in enumerate(zip(X, colours, strict=True)):
         shown = projection.points(members[~np.isnan(members).any(axis=1)])
+        if not len(shown):
+            continue
         style: dict[str, Any] = {"color": colour_of(colour), "marker": marker_of(colour)}
         if shown.shape[1] == 1:
             height = np.full(len(shown), float(i))
@@ -112,8 +124,9 @@ def ensembles(
             ellipse(axes, shown.mean(axis=0), np.cov(shown.T), colour)
     axes.set_xlabel(projection.labels[0])
     axes.set_ylabel("ensemble" if len(projection.labels) == 1 else projection.labels[1])
-    if title is not None:
-        axes.set_title(title)
+    if len(projection.labels) == 1:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    entitle(axes, title)
     axes.autoscale_view()
     return axes
 

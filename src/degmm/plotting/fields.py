@@ -1,6 +1,6 @@
 """Small multiples of cluster means that are fields on a grid of latitudes and longitudes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import CenteredNorm, Colormap, Normalize
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from degmm.plotting.style import new_figure
+from degmm.plotting.style import entitle, new_figure
 from degmm.wording import counted, percent
 
 DEPARTURES, VALUES = "RdBu_r", "viridis"
@@ -31,32 +31,32 @@ def cluster_fields(
     longitude: Float[np.ndarray, "x"],
     *,
     weights: Float[np.ndarray, "K"] | None = None,
-    titles: Sequence[str] | None = None,
+    titles: Iterable[str] | None = None,
     unit: str = "",
     anomalies: bool = True,
-    axes: Sequence[Axes] | None = None,
+    axes: Axes | Sequence[Axes] | None = None,
 ) -> Sequence[Axes]:
     """Draw the mean field of each cluster, one panel a cluster, with one colour bar for all.
 
     Parameters
     ----------
     fields : ndarray, shape (K, n_lat, n_lon)
-        A field a cluster, as ``model.decode(model.means_).reshape(K, n_lat, n_lon)``. NaN, such as
-        land, is drawn grey.
+        A field a cluster, as ``model.decode(model.means_).reshape(K, n_lat, n_lon)``. What
+        is NaN, or masked in a masked array, such as land, is drawn grey.
     latitude, longitude : ndarray, shape (n_lat,) and (n_lon,)
         Degrees north and east, in any order: north is drawn up and east to the right, and longitudes,
         which may run to 180 or to 360, are cut where the grid has its widest gap.
     weights : ndarray, shape (K,), optional
         Weights of the clusters in the mean of all and, as percentages, in the default titles; by
         default the clusters count alike.
-    titles : sequence of str, optional
+    titles : iterable of str, optional
         One a cluster; by default their numbers, from 0 as in the other pictures.
     unit : str
         That of the fields, for the colour bar.
     anomalies : bool
         Draw how far each field departs from the weighted mean of all, in colours that diverge from 0;
-        otherwise the fields themselves.
-    axes : sequence of matplotlib Axes, optional
+        otherwise the fields themselves, as is the field of a single cluster, which departs from none.
+    axes : matplotlib Axes or sequence of them, optional
         One a cluster, of one figure; by default axes of a new figure.
 
     Returns
@@ -83,9 +83,11 @@ def cluster_fields(
     share = _shares(weights, K)
     if titles is None:
         titles = [_title(k, None if weights is None else share[k]) for k in range(K)]
-    elif isinstance(titles, str) or len(titles) != K:
+    titles = list(titles) if isinstance(titles, Iterable) and not isinstance(titles, str) else titles
+    if not isinstance(titles, list) or len(titles) != K:
         raise ValueError(f"titles: expected one for each of {counted(K, 'cluster')}, got {titles!r}")
 
+    anomalies = anomalies and K > 1
     columns, turned = _eastwards(east)
     rows = np.argsort(north)
     fields, north, east = fields[:, rows][:, :, columns], north[rows], turned
@@ -94,13 +96,15 @@ def cluster_fields(
 
     if axes is None:
         axes = _new_axes(K, north, east)
+    elif isinstance(axes, Axes):
+        axes = [axes]
     if len(axes) != K:
         raise ValueError(f"axes: expected {K}, one a cluster, got {len(axes)}")
     x, y = _edges(east), np.clip(_edges(north), -90, 90)
     for k, panel in enumerate(axes):
         panel.set_facecolor(ABSENT)
         panel.pcolormesh(x, y, shown[k], cmap=colours, norm=norm, rasterized=True)
-        panel.set_title(titles[k])
+        entitle(panel, titles[k])
         _degrees(panel, x, y)
     _colour_bar(axes, colours, norm, unit, anomalies)
     return axes
@@ -108,7 +112,10 @@ def cluster_fields(
 
 def _numbers(name: str, values: Any) -> np.ndarray:
     try:
-        return np.asarray(values, np.float64)
+        given = np.ma.asarray(values)  # also of a list of masked arrays
+        if given.dtype.kind == "c":
+            raise ValueError("complex numbers; pass their real part, or their absolute values")
+        return np.ma.filled(given.astype(np.float64), np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: could not be read as an array of numbers ({error})") from error
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
@@ -52,19 +53,27 @@ def cluster_legend(
         )
         for k, colour in enumerate(colours)
     ]
+    legend_beside(axes, handles, title="cluster (weight)", handlelength=3)
+    return axes
+
+
+def legend_beside(
+    axes: Axes, handles: Sequence[Artist] | None = None, *, title: str = "", handlelength: float = 1.6
+) -> None:
+    """Write a legend to the right of the axes, of what was drawn there if no handles are given."""
+    shown = axes.get_legend_handles_labels()[0] if handles is None else list(handles)
     axes.legend(
-        handles=handles,
-        title="cluster (weight)",
+        handles=shown,
+        title=title or None,
         loc="upper left",
         bbox_to_anchor=(1.01, 1),
         borderaxespad=0,
-        ncols=-(-len(handles) // LEGEND_ROWS),
+        ncols=-(-len(shown) // LEGEND_ROWS),
         fontsize=8,
         title_fontsize=8,
         frameon=False,
-        handlelength=3,
+        handlelength=handlelength,
     )
-    return axes
 
 
 def mark_means(

@@ -1,10 +1,20 @@
 """From D variables to the one or two that a picture shows."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
+
+from degmm.ensembles import Ensemble, labelled
+
+
+def numbers_and_names(X: Any) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Return values as an array and, of an Ensemble or a DataArray, what its variables are called."""
+    data = labelled(X)
+    if isinstance(data, Ensemble):
+        return np.where(data.mask[..., None], data.values, np.nan), data.titles
+    return np.asarray(X), None
 
 
 class Projection(NamedTuple):

@@ -22,7 +22,7 @@ LINEAR = 10.0
 """Differences from the best that are drawn to scale; beyond, the axis is logarithmic."""
 
 
-def plot_selection(
+def selection(
     table: "pd.DataFrame",
     best: Mapping[str, int],
     *,

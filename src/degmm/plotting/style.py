@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -69,8 +70,28 @@ def new_figure(
     return figure, list(axes.flat)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def across(panels: Sequence[Any]) -> Axes:
+    """Return one panel in place of several that are beside each other."""
+    spec: Any = panels[0].get_gridspec()
+    figure, first, last = panels[0].figure, panels[0].get_subplotspec(), panels[-1].get_subplotspec()
+    place = spec[first.rowspan.start, first.colspan.start : last.colspan.stop]
+    for panel in panels:
+        panel.remove()
+    with mpl.rc_context(STYLE):
+        whole: Axes = figure.add_subplot(place)
+    return whole
+
+
+def entitle(axes: Axes, title: str | None) -> None:
+    """Write a title, if there is one, in the size that axes were made with."""
+    if title is not None:
+        # Without a size, Matplotlib takes that of the settings at the time of the call.
+        axes.set_title(title, fontsize=axes.title.get_fontsize())
+
+
+def save_figure(figure: Figure, path: Path | str) -> Path:
     """Write a figure in the format that the suffix of ``path`` names, beside and then renamed."""
+    path = Path(path)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=path.suffix[1:] or "png")

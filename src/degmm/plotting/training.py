@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from degmm.plotting.style import colour_of, new_figure
+from degmm.plotting.style import colour_of, entitle, new_figure
 
 LEAST_KL = 1e-8
 """Divergences below are rounding, or those of clusters that are still equal, and are not drawn."""
@@ -16,7 +17,7 @@ KEPT = 0.05
 
 def training(
     history: Mapping[str, np.ndarray],
-    n_members: int,
+    n_members: float,
     *,
     warmup: int = 0,
     kl: float | None = None,
@@ -72,7 +73,7 @@ def training(
     if len(curves) > 1:
         upper.legend(fontsize=8, frameon=False)
     upper.set_ylabel("nats a member")
-    upper.set_title(title)
+    entitle(upper, title)
     divergence = np.asarray(history["kl"])
     shown = np.where(np.isfinite(divergence) & (divergence > LEAST_KL), divergence, np.nan)
     lower.plot(epochs, shown, color=colour_of(2), lw=1.4)
@@ -93,5 +94,12 @@ def training(
     for panel in axes:
         panel.axvspan(0.5, 0.5 + min(warmup, epochs.size), color="0.92", lw=0, zorder=0)
     if warmup:
-        lower.annotate("warm-up", (1, 0.05), xycoords=lower.get_xaxis_transform(), fontsize=8, color="0.4")
+        lower.annotate(
+            "warm-up",
+            (1, 0.05),
+            xycoords=lower.get_xaxis_transform(),
+            fontsize=8,
+            color="0.4",
+            path_effects=[withStroke(linewidth=2, foreground="0.92")],  # the curve starts there
+        )
     return axes

@@ -43,9 +43,16 @@ class Rows(NamedTuple):
 
 
 def sampled_rows(
-    members: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], rng: np.random.Generator
+    members: Float[np.ndarray, "n M D"],
+    weights: Float[np.ndarray, "n"],
+    rng: np.random.Generator,
+    dtype: Any = None,
 ) -> Rows:
-    """Return the members that are present of all ensembles, or of as many, at random, as memory allows."""
+    """Return the members that are present of all ensembles, or of as many, at random, as memory allows.
+
+    Their values are in ``dtype``, by default their own, but centred before they are rounded to it.
+    """
+    dtype = members.dtype if dtype is None else dtype
     _, M, D = members.shape
     used = np.flatnonzero(weights > 0)
     count = max(SAMPLE_VALUES // (M * D), 2)
@@ -57,11 +64,11 @@ def sampled_rows(
     share /= share.sum()
     rows = some[present]
     centre = share @ rows
-    values = (rows - centre).astype(members.dtype)
+    values = (rows - centre).astype(dtype)
     spread = np.sqrt(share @ values.astype(np.float64) ** 2)
     varies = spread > 64 * np.finfo(members.dtype).eps * np.abs(centre)
     scale = np.where(varies, spread, 1)
-    return Rows((values / scale).astype(members.dtype), share, centre, scale)
+    return Rows((values / scale).astype(dtype), share, centre, scale)
 
 
 def applied(
@@ -73,15 +80,25 @@ def applied(
         return np.asarray(function(graph, state, filled))[: len(rows)]
 
 
-def encoded(projection: Projection, members: Float[np.ndarray, "n M D"]) -> Float[np.ndarray, "n M L"]:
-    """Return the codes of all members, NaN for those that are absent."""
+def encoded(
+    projection: Projection, members: Float[np.ndarray, "n M D"], dtype: Any = None
+) -> Float[np.ndarray, "n M L"]:
+    """Return the codes of all members, in ``dtype`` or in their own; NaN for those that are absent.
+
+    The members are centred in the higher of both precisions: rounded first, those far from 0 would lose
+    what tells them apart.
+    """
     n, M, D = members.shape
+    dtype = members.dtype if dtype is None else dtype
+    inner = np.promote_types(members.dtype, dtype)
     size = max(BLOCK_VALUES // (M * D), 1)
     parts: list[Any] = []
     for first in range(0, n, size):
         block = np.asarray(members[first : first + size])
         absent = ~np.asarray(presence(block))
-        codes = projection.encode(np.where(absent[..., None], 0, block).reshape(-1, D))
+        codes = projection.encode(
+            np.where(absent[..., None], 0, block).reshape(-1, D).astype(inner, copy=False)
+        )
         codes = codes.reshape(*block.shape[:2], -1)
-        parts.append(np.where(absent[..., None], np.nan, codes).astype(members.dtype))
+        parts.append(np.where(absent[..., None], np.nan, codes).astype(dtype))
     return np.concatenate(parts)

@@ -1,7 +1,7 @@
 """DAGMM's map of a member: the code and how well the member is reconstructed from it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -17,16 +17,28 @@ from degmm.projections.base import applied
 NETWORK = "network."
 """Of the names of the networks' parameters among the arrays"""
 FARTHEST = 1e6
-"""Values count as no farther from the centre than so many standard units, so that squares stay finite."""
+"""Values count as no farther from the centre than so many standard deviations, so that squares stay finite"""
+CONSTANT_UNIT = 1e-3
+"""Unit of a variable that is constant in training, relative to its value: a departure is an anomaly"""
 BLOCK_ROWS = 16384
 """Rows are read so many at a time, in float64"""
+
+
+class Units(NamedTuple):
+    """Units of the rows that the networks read."""
+
+    centre: Float[np.ndarray, "D"]
+    scale: Float[np.ndarray, "D"]
+    low: Float[np.ndarray, "D"]
+    """Smallest value that the networks see, in these units"""
+    high: Float[np.ndarray, "D"]
 
 
 class Reconstruction:
     """Codes and features of the reconstruction, by trained networks, of members in given units."""
 
-    def __init__(self, scaling: Scaling, dtype: Any, sizes: DAGMMSizes, networks: Any) -> None:
-        self._scaling, self._dtype, self.sizes, self._networks = scaling, np.dtype(dtype), sizes, networks
+    def __init__(self, units: Units, dtype: Any, sizes: DAGMMSizes, networks: Any) -> None:
+        self._units, self._dtype, self.sizes, self._networks = units, np.dtype(dtype), sizes, networks
 
     @classmethod
     def of(
@@ -35,38 +47,57 @@ class Reconstruction:
         weights: Float[np.ndarray, "r"],
         scaling: str | None,
         sizes: DAGMMSizes,
+        dtype: Any,
     ) -> Self:
-        """Return the units of training rows, without networks as yet.
+        """Return the units of training rows, without networks as yet, which compute in ``dtype``.
 
         Raises
         ------
         ValueError
             If there is no scaling of that name.
         """
+        share = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
         if scaling is None:
-            units = Scaling(np.zeros(rows.shape[1]), np.ones(rows.shape[1]))
+            centre, reach = _standard(rows, share)
+            own = Scaling(np.zeros_like(centre), np.ones_like(reach))
+            units = Units(*own, centre - FARTHEST * reach, centre + FARTHEST * reach)
         else:
-            units = find("scaling", scaling, SCALINGS)(rows, weights / weights.sum())
-        return cls(units, rows.dtype, sizes, None)
+            own = find("scaling", scaling, SCALINGS)(rows, share)
+            farthest = np.full_like(own.scale, FARTHEST)
+            units = Units(*own, -farthest, farthest)
+        return cls(units, dtype, sizes, None)
 
     def with_networks(self, networks: Any) -> Self:
         """Return the map by trained networks."""
-        return type(self)(self._scaling, self._dtype, self.sizes, networks)
+        return type(self)(self._units, self._dtype, self.sizes, networks)
 
     def standard(self, rows: Float[np.ndarray, "r D"]) -> Float[np.ndarray, "r D"]:
-        """Return members in standard units."""
-        return np.clip((rows - self._scaling.centre) / self._scaling.scale, -FARTHEST, FARTHEST).astype(
-            self._dtype
-        )
+        """Return members in the units that the networks read."""
+        centre, scale, low, high = (
+            self._units
+        )  # in float64: rows far from 0 are centred before they are rounded
+        return np.clip((rows - centre) / scale, low, high).astype(self._dtype)
 
     def encode(self, rows: Float[np.ndarray, "r D"]) -> Float[np.ndarray, "r L"]:
-        """Return z: the code, and the features of the reconstruction."""
-        return self._applied(dagmm.latent, self.standard(rows))
+        """Return z: the code, and the features of the reconstruction.
+
+        Raises
+        ------
+        ValueError
+            If they are not finite, or too large to be squared.
+        """
+        z = self._applied(dagmm.latent, self.standard(rows))
+        if not (np.abs(z) < np.sqrt(np.finfo(z.dtype).max) * 1e-4).all():
+            raise ValueError(
+                f"learning_rate: the networks that it led to give codes too large for {z.dtype}; lower it, "
+                "or use scaling='mixed' if the rows are in units of their own"
+            )
+        return z
 
     def decode(self, codes: Float[np.ndarray, "r L"]) -> Float[np.ndarray, "r D"]:
         """Return the members that codes stand for; features of the reconstruction beside them are ignored."""
         decoded = self._applied(dagmm.decode, codes[:, : self.sizes.latent_dim].astype(self._dtype))
-        return decoded * self._scaling.scale + self._scaling.centre
+        return decoded * self._units.scale + self._units.centre
 
     def gamma(self, z: Float[np.ndarray, "r L"]) -> Float[np.ndarray, "r K"]:
         """Return the estimation network's cluster probabilities, in its own order of the clusters."""
@@ -77,7 +108,7 @@ class Reconstruction:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all that is learned, by name."""
-        return {**self._scaling._asdict(), **to_arrays(self._networks, NETWORK)}
+        return {**self._units._asdict(), **to_arrays(self._networks, NETWORK)}
 
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray], sizes: dict[str, Any]) -> Self:
@@ -90,7 +121,7 @@ class Reconstruction:
         """
         layers = {name: tuple(sizes[name]) for name in ("encoder_layers", "estimation_layers")}
         made = DAGMMSizes(**{**sizes, **layers})
-        units = Scaling(*(arrays[name] for name in Scaling._fields))
+        units = Units(*(arrays[name] for name in Units._fields))
         if any(part.shape != (made.n_features,) for part in units) or not (units.scale > 0).all():
             raise ValueError(f"the units of the rows are not those of {made.n_features} variables")
         networks = from_arrays(dagmm.template(made), arrays, NETWORK)
@@ -101,7 +132,8 @@ def _standard(rows: Float[np.ndarray, "r D"], share: Float[np.ndarray, "r"]) -> 
     centre = share @ rows
     spread = np.sqrt(sum(w @ (part - centre) ** 2 for w, part in _blocks(share, rows)))
     varies = spread > 64 * np.finfo(rows.dtype).eps * np.abs(centre)
-    return Scaling(centre, np.where(varies, spread, 1))
+    constant = CONSTANT_UNIT * np.where(centre == 0, 1, np.abs(centre))
+    return Scaling(centre, np.where(varies, spread, constant))
 
 
 def _mixed(rows: Float[np.ndarray, "r D"], share: Float[np.ndarray, "r"]) -> Scaling:

@@ -1,5 +1,7 @@
 """The projections by name. One file a projection and one line here."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -21,8 +23,9 @@ def learned(
     latent_dim: int,
     hidden: tuple[int, ...],
     rng: np.random.Generator,
+    dtype: Any,
 ) -> Projection:
-    """Learn the projection registered as ``name`` from the members of ensembles.
+    """Learn the projection registered as ``name`` from the members of ensembles, to compute in ``dtype``.
 
     Raises
     ------
@@ -30,7 +33,7 @@ def learned(
         If there is none of that name.
     """
     kind = find("projection", name, PROJECTIONS)
-    rows = sampled_rows(members, weights, rng)
+    rows = sampled_rows(members, weights, rng, dtype)
     return kind.learned(rows, latent_dim, rng, hidden)
 
 

@@ -1,4 +1,4 @@
-"""Generated ensembles with known truth."""
+"""Ensembles drawn from a random exchangeable mixture."""
 
 from typing import Literal, NamedTuple
 

@@ -1,0 +1,167 @@
+"""Mixtures of predictive distributions: scores, densities and quantiles, a case a row.
+
+All functions are of y (N,), weights (N, K) and parameters (N, K) each, compile, and return (N,).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp, ndtr
+from jaxtyping import Float
+
+from degmm.arrays import Array
+from degmm.calibration.families import PredictiveFamily
+from degmm.calibration.families.special import log_normal_density
+
+
+class Panels(NamedTuple):
+    """How a mixture's CRPS is integrated."""
+
+    ends: tuple[float, ...]
+    """Where the panels part, of each component: the quantiles of these probabilities, which are those up to
+    ½, and of the others from above; or so many standard deviations above its mean"""
+    nodes: int
+    """Of Gauss and Legendre's rule in each panel"""
+    by_moments: bool = False
+
+    def of(self, family: PredictiveFamily, parameters: Any) -> Float[Array, "N E"]:
+        """Return the ends of the panels in rising order."""
+        if self.by_moments:
+            steps = jnp.asarray(self.ends, parameters[0].dtype)
+            mean, std = (part(*parameters)[:, :, None] for part in (family.mean, family.std))
+            ends = mean + steps * std
+            ends = jnp.maximum(ends, 0) if family.from_zero else ends
+        else:
+            levels = [*self.ends, *(1 - p for p in reversed(self.ends[:-1]))]
+            each = [part[:, :, None] for part in parameters]
+            ends = family.quantile(jnp.asarray(levels, parameters[0].dtype), *each)
+        return jnp.sort(ends.reshape(len(ends), -1), axis=1)
+
+
+FINE = Panels((1e-13, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.15, 0.3, 0.5), 12)
+"""To about 1e-9 of the scale"""
+COARSE = Panels((-4.0, -1.5, 0.0, 1.5, 5.0), 3, by_moments=True)
+"""To about 1e-3 of it, for trainings: quantiles take long, to compile and to compute"""
+RELATIVE_WIDTH = 2e-11
+"""Of the bracket of a quantile at the end of the bisection"""
+MOST_STEPS = 200
+
+
+def crps_normal_mixture(
+    y: Float[Array, "N"],
+    weights: Float[Array, "N K"],
+    locations: Float[Array, "N K"],
+    scales: Float[Array, "N K"],
+) -> Float[Array, "N"]:
+    """Return the CRPS of mixtures of normals in closed form (Grimit et al. 2006, doi:10.1256/qj.05.235).
+
+    Σ_k w_k A(y − μ_k, σ_k²) − ½ Σ_kl w_k w_l A(μ_k − μ_l, σ_k² + σ_l²), where A(m, s²) = E|m + s Z| =
+    2 s φ(m/s) + m (2 Φ(m/s) − 1).
+    """
+    first = (weights * _mean_size(y[:, None] - locations, scales)).sum(axis=1)
+    apart = locations[:, :, None] - locations[:, None, :]
+    squares = scales**2
+    # a root of a sum of positive squares, of which the derivative is finite
+    spread = jnp.sqrt(squares[:, :, None] + squares[:, None, :])
+    pairs = weights[:, :, None] * weights[:, None, :] * _mean_size(apart, spread)
+    return first - 0.5 * pairs.sum(axis=(1, 2))
+
+
+def _mean_size(m: Float[Array, "..."], s: Float[Array, "..."]) -> Float[Array, "..."]:
+    z = m / s
+    return 2 * s * jnp.exp(log_normal_density(z)) + m * (2 * ndtr(z) - 1)
+
+
+def crps_mixture(
+    family: PredictiveFamily,
+    y: Float[Array, "N"],
+    weights: Float[Array, "N K"],
+    *parameters: Any,
+    panels: Panels = FINE,
+) -> Float[Array, "N"]:
+    """Return the CRPS of mixtures of any family.
+
+    Σ_k w_k CRPS(F_k, y) − ∫ Σ_k w_k (F_k(x) − F(x))² dx: the integral, which is not one of y and smooth
+    apart from 0, where a distribution may begin, by Gauss and Legendre's rule in panels that part at
+    points of the components. Normals have a closed form.
+    """
+    if family.name == "normal":
+        return crps_normal_mixture(y, weights, *parameters)
+    scores = (weights * family.crps(y[:, None], *parameters)).sum(axis=1)
+    if weights.shape[1] == 1:
+        return scores
+    ends = panels.of(family, jax.lax.stop_gradient(parameters))
+    expanded = [part[:, :, None] for part in parameters]
+    nodes, masses = np.polynomial.legendre.leggauss(panels.nodes)
+    half = (ends[:, 1:] - ends[:, :-1])[:, :, None] / 2
+    x = (ends[:, :-1, None] + half + half * jnp.asarray(nodes)).reshape(len(weights), 1, -1)
+    mass = (half * jnp.asarray(masses)).reshape(len(weights), -1)
+    each = family.cdf(x, *expanded)
+    whole = (weights[:, :, None] * each).sum(axis=1, keepdims=True)
+    apart = (weights[:, :, None] * (each - whole) ** 2).sum(axis=1)
+    return scores - (mass * apart).sum(axis=1)
+
+
+def logpdf_mixture(
+    family: PredictiveFamily, y: Float[Array, "N"], weights: Float[Array, "N K"], *parameters: Any
+) -> Float[Array, "N"]:
+    """Return log Σ_k w_k f_k(y), or the log probability where y is the point of a mass."""
+    return logsumexp(family.logpdf(y[:, None], *parameters), b=weights, axis=1)
+
+
+def cdf_mixture(
+    family: PredictiveFamily, y: Float[Array, "N"], weights: Float[Array, "N K"], *parameters: Any
+) -> Float[Array, "N"]:
+    """Return Σ_k w_k F_k(y)."""
+    return (weights * family.cdf(y[:, None], *parameters)).sum(axis=1)
+
+
+def quantile_mixture(
+    family: PredictiveFamily, p: Float[Array, "N"], weights: Float[Array, "N K"], *parameters: Any
+) -> Float[Array, "N"]:
+    """Return the least x with Σ_k w_k F_k(x) ≥ p, by bisection between the quantiles of the components.
+
+    The bracket is at last 2 × 10⁻¹¹ of the quantile wide, or 10⁻¹³ of what it was.
+    """
+    each = family.quantile(p[:, None], *parameters)
+    if weights.shape[1] == 1:
+        return each[:, 0]
+    low, high = each.min(axis=1), each.max(axis=1)
+    # p = 0 or 1: the components agree, or the outermost decides
+    open_ended = ~jnp.isfinite(low) | ~jnp.isfinite(high)
+    outermost = jnp.where(p <= 0, low, high)
+    first, last = jnp.where(open_ended, 0.0, low), jnp.where(open_ended, 0.0, high)
+    least = 1e-13 * (last - first)
+
+    def unfinished(state: Any) -> Any:
+        n, low, high = state
+        wide = high - low > RELATIVE_WIDTH * jnp.maximum(jnp.abs(low), jnp.abs(high)) + least
+        return jnp.any(wide) & (n < MOST_STEPS)
+
+    def step(state: Any) -> Any:
+        n, low, high = state
+        middle = low + (high - low) / 2
+        reached = cdf_mixture(family, middle, weights, *parameters) >= p
+        return n + 1, jnp.where(reached, low, middle), jnp.where(reached, middle, high)
+
+    _, low, high = jax.lax.while_loop(unfinished, step, (0, first, last))
+    at_start = cdf_mixture(family, first, weights, *parameters) >= p  # such as a mass at 0
+    return jnp.where(open_ended, outermost, jnp.where(at_start, first, high))
+
+
+def mean_mixture(
+    family: PredictiveFamily, weights: Float[Array, "N K"], *parameters: Any
+) -> Float[Array, "N"]:
+    """Return Σ_k w_k m_k."""
+    return (weights * family.mean(*parameters)).sum(axis=1)
+
+
+def std_mixture(
+    family: PredictiveFamily, weights: Float[Array, "N K"], *parameters: Any
+) -> Float[Array, "N"]:
+    """Return the standard deviation, of √(Σ_k w_k [s_k² + (m_k − m)²])."""
+    means, stds = family.mean(*parameters), family.std(*parameters)
+    centre = (weights * means).sum(axis=1, keepdims=True)
+    return jnp.sqrt((weights * (stds**2 + (means - centre) ** 2)).sum(axis=1))

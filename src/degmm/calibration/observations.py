@@ -1,0 +1,59 @@
+"""What was observed, as a calibration takes it."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from degmm.ensembles import Ensemble
+from degmm.ensembles.arrays import numbers_of
+from degmm.ensembles.matching import of_cases
+
+
+def observations_of(
+    X: Any, y: Any, shape: tuple[int, int], *, at_least_zero: bool = False
+) -> Float[np.ndarray, "n D"]:
+    """Return observations (n, D), NaN where there are none.
+
+    Parameters
+    ----------
+    X : Ensemble or array-like
+        Its observations are taken where y is None.
+    y : array-like, shape (n,) for one variable, or (n, D); or None
+        A DataArray is matched to the cases of an ``Ensemble`` by its labels.
+    shape : (n, D)
+    at_least_zero : bool
+        Whether a negative value is an error.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or their shape or a value is wrong.
+    """
+    if y is None:
+        y = X.observations if isinstance(X, Ensemble) else None
+        if y is None:
+            raise ValueError("y: no observations; pass them, y=…, or an Ensemble that has some")
+    elif isinstance(y, Ensemble):
+        raise ValueError("y: an Ensemble; pass the observations alone, as an array (n,) or (n, D)")
+    y = of_cases(X, y, "y")
+    values = np.asarray(numbers_of(y, "y"), np.float64)
+    n, D = shape
+    values = values[:, None] if values.ndim == 1 and D == 1 else values
+    if values.shape != shape:
+        expected = f"({n},)" if D == 1 else f"({n}, {D})"
+        raise ValueError(f"y: expected an observation a case, shape {expected}; got {np.shape(y)}")
+    _check(values, np.isinf(values), "infinite; set what is missing to NaN")
+    if at_least_zero:
+        _check(values, values < 0, "below 0, where the family has no values; use family='normal'")
+    bad = np.isnan(values).all(axis=0)
+    if bad.any():
+        where = "" if D == 1 else f" of variable {int(np.argmax(bad))}"
+        raise ValueError(f"y: every observation{where} is missing (NaN)")
+    return values
+
+
+def _check(values: np.ndarray, bad: np.ndarray, fault: str) -> None:
+    if bad.any():
+        i, d = np.argwhere(bad)[0]
+        raise ValueError(f"y: {values[i, d]:g} at case {i}, variable {d}, is {fault}")

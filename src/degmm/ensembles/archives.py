@@ -1,0 +1,101 @@
+"""Ensembles in npz files of NumPy's."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from degmm.ensembles.ensemble import Ensemble
+
+ARRAY_NAMES = ("X", "values", "forecast", "arr_0")
+OBSERVATIONS = ("observations", "observation", "obs")
+
+
+def read_npz(
+    path: Path,
+    *,
+    variables: Sequence[str] | None = None,
+    feature_dims: Sequence[str] | None = None,
+    member_dim: str | None = None,
+    control: Any = None,
+    observation: str | None = None,
+) -> Ensemble:
+    """Read arrays; nothing in the file is run.
+
+    ``X`` is (n, M, D), or (n, D) for single members; beside it there may be ``variables``, ``units``,
+    ``members``, ``observations``, ``weights`` and ``context``; any other array of n labels is a coordinate.
+    """
+    for name, value in (("feature_dims", feature_dims), ("member_dim", member_dim)):
+        if value:
+            raise ValueError(f"{name}: arrays in an npz file have no names of dimensions; leave it out")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays, unread = _arrays(file)
+    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
+        raise ValueError(f"not a readable npz file; write or fetch it again ({error})") from error
+    name = next((n for n in ARRAY_NAMES if n in arrays or n in unread), "")
+    if not name:
+        known = ", ".join(arrays) or "none"
+        raise ValueError(f"no array X of members (n, M, D); there are {known}: save them as X=…")
+    if name in unread:
+        raise ValueError(f"array {name!r} {unread[name]}; save numbers, as by X.astype(float)")
+    X = arrays.pop(name)
+    if X.dtype.kind not in "fiu" or X.ndim not in (2, 3):
+        raise ValueError(
+            f"array {name!r}: expected numbers (n, M, D), or (n, D) for single members; got {X.dtype} of "
+            f"shape {X.shape}"
+        )
+    n, M = X.shape[0], X.shape[1] if X.ndim == 3 else 1
+    notes = [f"members in {name!r}" + (", one a case" if X.ndim == 2 else "")]
+    labels: dict[str, Any] = {key: arrays.pop(key) for key in ("weights", "context") if key in arrays}
+    notes += [f"{key} in {key!r}" for key in labels]
+    observed = observation or next((o for o in OBSERVATIONS if o in arrays), None)
+    if observed:
+        if observed not in arrays:
+            raise ValueError(f"observation: no array {observed!r}; there are {', '.join(arrays) or 'none'}")
+        labels["observations"] = arrays.pop(observed)
+        notes.append(f"observations in {observed!r}")
+    names, units = arrays.pop("variables", None), arrays.pop("units", None)
+    if "members" in arrays and arrays["members"].shape == (M,):
+        labels["members"] = arrays.pop("members")
+    coords = {key: part for key, part in arrays.items() if part.shape == (n,)}
+    data = Ensemble.from_numpy(
+        X,
+        None if names is None else [str(v) for v in np.atleast_1d(names)],
+        units=() if units is None else [str(u) for u in np.atleast_1d(units)],
+        coords=coords,
+        notes=(*notes, *_left(arrays, coords, unread)),
+        **labels,
+    )
+    if variables is not None:
+        data = data.take_variables(_places(variables, data.variables))
+    return data if control is None else data.drop_control(control)
+
+
+def _arrays(file: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays of a file, and why others are not read."""
+    arrays: dict[str, np.ndarray] = {}
+    unread: dict[str, str] = {}
+    for name in file.files:
+        try:
+            arrays[name] = file[name]
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            unread[name] = "holds Python objects, which are not read since they may run code"
+    return arrays, unread
+
+
+def _left(arrays: Mapping[str, Any], coords: Mapping[str, Any], unread: Mapping[str, str]) -> list[str]:
+    left = [name for name in (*arrays, *unread) if name not in coords]
+    return [f"left out: {', '.join(left)}"] if left else []
+
+
+def _places(wanted: Sequence[str], known: Sequence[str]) -> list[int]:
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"variables: no variable {name!r}; there are {', '.join(known)}")
+    return [known.index(name) for name in dict.fromkeys(wanted)]

@@ -1,0 +1,97 @@
+"""Values that come with labels, matched to the cases of labelled ensembles by these."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from degmm.ensembles.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def cases_of(data: Ensemble) -> tuple[tuple[str, ...], tuple[int, ...], "xr.Dataset"]:
+    """Return the dimensions of the cases, their sizes, and a Dataset of the coordinates along them."""
+    import xarray as xr
+
+    if data.layout is None:
+        coords = {name: (data.case_dim, np.asarray(labels)) for name, labels in data.coords.items()}
+        return (data.case_dim,), (len(data),), xr.Dataset(coords=coords)
+    layout = data.layout
+    dataset = layout.case_coordinates(data.case_dim)
+    dataset.attrs = {}
+    return layout.case_dimensions(data.case_dim), layout.case_sizes(), dataset
+
+
+def of_cases(data: Any, values: Any, name: str) -> Any:
+    """Return values of the cases of labelled ensembles in the order of these, as a plain array (n, …).
+
+    Dimensions are matched by name, their labels by value; a dimension of variables comes first of the
+    others, in the order of the ensembles' variables. Where data or values have no labels, or they have no
+    dimension in common, the values are returned as they are.
+
+    Parameters
+    ----------
+    data : Ensemble, or anything else
+        Of n cases.
+    values : xarray.DataArray, or anything else
+    name : str
+        Name of the argument, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a dimension or a label of the cases is missing, or is there twice.
+    """
+    if not isinstance(data, Ensemble) or not type(values).__module__.startswith("xarray."):
+        return values
+    dims, sizes, cases = cases_of(data)
+    if not hasattr(values, "isel") or not set(dims) & set(getattr(values, "dims", ())):
+        return values
+    absent = [dim for dim in dims if dim not in values.dims]
+    if absent:
+        raise ValueError(f"{name}: no dimension {absent[0]!r} of the cases; it has {', '.join(values.dims)}")
+    for dim in dims:
+        values = _in_order(values, dim, cases.indexes.get(dim), name, "case")
+    others = sorted((dim for dim in values.dims if dim not in dims), key=lambda dim: dim != "variable")
+    if "variable" in others and data.variables:
+        import pandas as pd
+
+        index = values.indexes.get("variable")
+        if index is not None and set(index) & set(data.variables):
+            values = _in_order(values, "variable", pd.Index(data.variables), name, "variable")
+    array = values.transpose(*dims, *others).to_numpy()
+    if array.shape[: len(dims)] != sizes:
+        raise ValueError(
+            f"{name}: expected sizes {sizes} along {', '.join(dims)}; got {array.shape[: len(dims)]}"
+        )
+    return array.reshape(len(data), *array.shape[len(dims) :])
+
+
+def _in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
+    """Return values with the labels along a dimension in the wanted order."""
+    given = values.indexes.get(dim)
+    if wanted is None or given is None or wanted.equals(given):
+        return values
+    if not given.is_unique:
+        twice = given[given.duplicated()][0]
+        raise ValueError(f"{name}: {dim} {twice} is there twice, and cannot be matched to a {what}")
+    places = given.get_indexer(wanted)
+    if (places < 0).any():
+        missing = int((places < 0).sum())
+        first = wanted[int(np.argmax(places < 0))]
+        raise ValueError(
+            f"{name}: no value for {dim} {first} ({missing} of {len(wanted)} such {what}s); "
+            "pass NaN for what is missing, or an array without labels to go by position"
+        )
+    return values.isel({dim: places})
+
+
+def with_variables(data: Any, names: Sequence[str]) -> Any:
+    """Return ensembles with the variables of these names, in their order, if they have them all."""
+    if not isinstance(data, Ensemble) or not names or data.variables == tuple(names):
+        return data
+    if not set(names) <= set(data.variables):
+        return data
+    return data.take_variables([data.variables.index(name) for name in names])

@@ -1,0 +1,237 @@
+"""Which dimension and variable of a Dataset is what: found by name, or as the user says."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MEMBER_NAMES = ("realization", "number", "member", "ensemble", "ens", "sample")
+VARIABLE_NAMES = ("variable", "var", "feature")
+OBSERVATION_NAMES = ("observation", "observations", "obs", "verification")
+NAMELESS = "value"
+"""Variable of a DataArray without a name"""
+ROLE = "degmm_role"
+"""Attribute of the variables that hold weights and context in a file of ours"""
+CONTROL_WORDS = ("control", "ctrl", "hres")
+"""Names of other runs, which are told of"""
+UNITS = {
+    "degc": ("degcelsius", "degreecelsius", "degreescelsius", "celsius", "°c", "c", "degreesc"),
+    "k": ("kelvin", "degk", "degreek", "degreekelvin"),
+    "ms-1": ("m/s", "meterspersecond", "metrespersecond", "msec-1"),
+    "kgm-2": ("kg/m2",),
+    "%": ("percent",),
+}
+"""Other spellings of the commonest units, by the first of them"""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, shortened."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if len(line) <= 200 else f"{line[:200]} …"
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Return whether two units are the same, as ``m s**-1`` of GRIB and ``m s-1`` of NetCDF are."""
+    return _plain_unit(one) == _plain_unit(other)
+
+
+def _plain_unit(unit: str) -> str:
+    plain = re.sub(r"[\s_^.·]|\*+", "", unit)
+    small = plain.lower()
+    # other units are told by their case: mPa and MPa are two
+    return next((name for name, others in UNITS.items() if small == name or small in others), plain)
+
+
+def is_numeric(array: "xr.DataArray") -> bool:
+    """Return whether values are numbers."""
+    return array.dtype.kind in "fiu"
+
+
+def chosen_arrays(dataset: "xr.Dataset", wanted: Sequence[str] | None) -> "xr.Dataset":
+    """Return the data variables that ``wanted`` may mean, so that the others need not fit them."""
+    if wanted is None:
+        return dataset
+    chosen = [name for name in dataset.data_vars if name in wanted]
+    if len(chosen) < len(set(wanted)):  # the others must be labels along a dimension of variables
+        labelled = [name for name, v in dataset.data_vars.items() if {*v.dims} & {*VARIABLE_NAMES}]
+        chosen += [name for name in labelled if name not in chosen]
+    return dataset[chosen] if chosen else dataset
+
+
+def member_dim_of(chosen: "xr.Dataset", whole: "xr.Dataset", wanted: str | None) -> str:
+    """Return the member dimension of the chosen variables."""
+    try:
+        return find_member_dim(chosen, wanted)
+    except ValueError:
+        member = find_member_dim(whole, wanted)
+        if member in chosen.dims:
+            raise
+        names = ", ".join(repr(str(name)) for name in chosen.data_vars)
+        raise ValueError(f"variables: {_without(names, member, chosen.dims)}") from None
+
+
+def _without(names: str, member: str, dims: Any) -> str:
+    found = ", ".join(map(str, dims)) or "none"
+    return f"{names}: no member dimension {member!r} (dimensions: {found})"
+
+
+def find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
+    """Return the member dimension: the one wanted, or by standard name, or by name."""
+    dims = [str(d) for d in dataset.dims]
+    if wanted is not None:
+        if wanted not in dims:
+            raise ValueError(f"member_dim: no dimension {wanted!r}; there are {', '.join(dims)}")
+        return wanted
+    candidates = _said_to_be_members(dataset)
+    named = [name for name in MEMBER_NAMES if name in dims]
+    if not candidates:
+        # names decide among dimensions of different variables, not among those of one
+        for v in dataset.data_vars.values():
+            both = [name for name in named if name in v.dims]
+            candidates = both if len(both) > 1 and is_numeric(v) else candidates
+        candidates = candidates or named[:1]
+    if len(candidates) > 1:
+        raise ValueError(
+            f"{len(candidates)} dimensions may be that of the members, "
+            f"{' and '.join(map(repr, candidates))}; say which by member_dim"
+        )
+    if candidates:
+        return candidates[0]
+    found = f"its dimensions are {', '.join(dims)}" if dims else "it has no dimension"
+    raise ValueError(
+        f"no member dimension found ({found}); rename one to 'member', or give its name to read_ensemble "
+        f"as member_dim"
+    )
+
+
+def _said_to_be_members(dataset: "xr.Dataset") -> list[str]:
+    """Return the dimensions whose labels have the standard name of members."""
+    labels = [v for v in dataset.variables.values() if v.attrs.get("standard_name") == "realization"]
+    return list(dict.fromkeys(str(v.dims[0]) for v in labels if len(v.dims) == 1))
+
+
+def labels_of(dataset: "xr.Dataset", name: str, variable_dim: str | None, *, prefix: bool) -> list[str]:
+    """Return the names of the variables that a data variable holds."""
+    if variable_dim is None:
+        return [name]
+    size = dataset.sizes[variable_dim]
+    labels = dataset[variable_dim].to_numpy() if variable_dim in dataset.coords else np.arange(size)
+    return [f"{name}_{label}" if prefix else str(label) for label in labels]
+
+
+def units_of(array: "xr.DataArray", variable_dim: str | None) -> list[str]:
+    """Return the units of the variables that a data variable holds."""
+    if variable_dim is None:
+        return [str(array.attrs.get("units", ""))]
+    if "units" in array.coords and array["units"].dims == (variable_dim,):
+        return [str(unit) for unit in array["units"].to_numpy()]
+    return [str(array.attrs.get("units", ""))] * array.sizes[variable_dim]
+
+
+def selection(
+    names: Sequence[tuple[str, ...]],
+    wanted: Sequence[str] | None,
+    whole: "xr.Dataset",
+    member: str,
+) -> list[int]:
+    """Return the places of the wanted variables; each place has several names, its own the first."""
+    if wanted is None:
+        return list(range(len(names)))
+    keep: list[int] = []
+    for name in wanted:
+        found = [k for k, known in enumerate(names) if name in known]
+        if not found:
+            labels, sources = [n[1] for n in names], [n[2] for n in names]
+            labels = list(dict.fromkeys(labels))
+            raise ValueError(f"variables: {_why_not(name, labels, sources, whole, member)}")
+        keep += [k for k in found if k not in keep]
+    return keep
+
+
+def _why_not(name: str, labels: list[str], sources: list[str], whole: "xr.Dataset", member: str) -> str:
+    """Return why a wanted variable cannot be had."""
+    if name in whole.data_vars:
+        array = whole[name]
+        if member in array.dims:
+            return f"{name!r} is of type {array.dtype}, not numeric"
+        return _without(repr(name), member, array.dims)
+    # Those that were not wanted, and so are not among the labels.
+    others = [
+        str(v) for v, x in whole.data_vars.items() if v not in sources and member in x.dims and is_numeric(x)
+    ]
+    known = [*labels, *others]
+    like = difflib.get_close_matches(name, [*known, *sources], n=1)
+    hint = f"; did you mean {like[0]!r}?" if like else ""
+    return f"no variable {name!r} of members; there are {', '.join(known)}{hint}"
+
+
+def case_labels(array: "xr.DataArray", case_dims: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the name of the case dimension and the coordinates that run along cases alone."""
+    sizes = [array.sizes[d] for d in case_dims]
+    coords = {}
+    for name, coord in array.coords.items():
+        if coord.dims and set(coord.dims) <= set(case_dims):
+            template = coord.broadcast_like(
+                array.isel({d: 0 for d in array.dims if d not in case_dims}, drop=True)
+            )
+            coords[str(name)] = template.transpose(*case_dims).to_numpy().reshape(int(np.prod(sizes)))
+    if len(case_dims) == 1:
+        return str(case_dims[0]), coords
+    case, taken = "case", {*map(str, array.dims), *map(str, array.coords)} - {*case_dims}
+    while case in taken:
+        case = f"degmm_{case}"
+    return case, coords
+
+
+def observations_of(
+    dataset: "xr.Dataset", names: Sequence[str], member: str, wanted: str | None
+) -> dict[str, str]:
+    """Return the name of the observations of each data variable of members that has them.
+
+    Found by the names observation, observations, obs and verification where there is one variable, and
+    by ``obs_NAME``, ``NAME_obs``, ``observation_NAME`` and ``NAME_observation``.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        dims = {*dataset[name].dims} - {member}
+        paired = [
+            pattern.format(name) for pattern in ("obs_{}", "{}_obs", "observation_{}", "{}_observation")
+        ]
+        candidates = [wanted] if wanted else [*paired, *(OBSERVATION_NAMES if len(names) == 1 else ())]
+        for candidate in candidates:
+            if candidate not in dataset.data_vars:
+                continue
+            array = dataset[candidate]
+            if {*array.dims} == dims and is_numeric(array):
+                found[name] = candidate
+                break
+            if wanted:
+                needed = ", ".join(map(str, dims))
+                raise ValueError(
+                    f"observation: {wanted!r} has the dimensions {', '.join(map(str, array.dims))} and type "
+                    f"{array.dtype}; expected numbers with {needed}"
+                )
+    if wanted and not found:
+        known = ", ".join(map(str, dataset.data_vars))
+        raise ValueError(f"observation: no variable {wanted!r}; there are {known}")
+    return found
+
+
+def grid_labels(dataset: "xr.Dataset", dims: Sequence[str], places: np.ndarray) -> list[str]:
+    """Return labels such as ``[48,0]`` of the points of a grid, by their places (points, dimensions)."""
+    if not dims:
+        return [""] * len(places)
+    axes = [dataset[d].to_numpy() if d in dataset.coords else np.arange(dataset.sizes[d]) for d in dims]
+    written = [_written(axis) for axis in axes]
+    return ["[" + ",".join(written[j][k] for j, k in enumerate(place)) + "]" for place in places]
+
+
+def _written(axis: np.ndarray) -> list[str]:
+    """Return the places on an axis as text, in short where that tells them apart."""
+    short = [f"{v:g}" if axis.dtype.kind == "f" else str(v) for v in axis]
+    return short if len({*short}) == len(short) else [str(v) for v in axis.tolist()]

@@ -1,0 +1,296 @@
+"""Tables of ensembles, wide (a column a member) or long (a row a member)."""
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from degmm.ensembles.columns import (
+    as_short,
+    check_no_stray_text,
+    is_single,
+    labels_in,
+    numbers_in,
+    observed,
+    with_labels,
+)
+from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.names import MEMBER_NAMES, NAMELESS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMBER_COLUMN = re.compile(r"(?:(?P<variable>.+?)[_.])?(?:m|mem|member|ens|number)_?(?P<member>\d+)")
+PLACES = ("lat", "latitude", "lon", "longitude", "lead", "lead_time", "step", "height", "level", "station")
+"""Columns of numbers that say where a case is, in a long table"""
+
+
+def from_dataframe(
+    table: "pd.DataFrame",
+    *,
+    variables: Sequence[str] | None = None,
+    member_dim: str | None = None,
+    member_columns: str | Sequence[str] | None = None,
+    control: Any = None,
+    observation: str | None = None,
+    text: bool = False,
+) -> Ensemble:
+    """Turn a table into an :class:`Ensemble`.
+
+    *Wide*: a row a case, and columns ``t2m_m01``, ``t2m_m02``, … for the members of the variable ``t2m``, or
+    ``member_columns``. *Long*: a row a member, with a column of members (``member_dim``, or named member,
+    number, realization, …); columns of real numbers are variables (or those named by ``variables``), and all
+    others, such as dates and stations, say which case a row belongs to. In both, ``obs_t2m`` or
+    ``t2m_obs`` holds observations, and columns that are neither label the cases.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    variables : sequence of str, optional
+        Which to keep.
+    member_dim : str, optional
+        Column of members in a long table.
+    member_columns : str or sequence of str, optional
+        Columns of a wide table that are the members of one variable, or a pattern for their names.
+    control : optional
+        Label of the member that is left out as the control.
+    observation : str, optional
+        Column of the observations, where there is one variable.
+    text : bool
+        Whether the table was read from text, which knows no types: numbers of six digits at most are then
+        of single precision, as those of a file of forecasts are. Else the types of the columns say it.
+
+    Raises
+    ------
+    ValueError
+        If there are no members, or cells of members hold no numbers; the column and row are named.
+    """
+    if not len(table):
+        raise ValueError("the table has no rows; it needs one a case, or one a member")
+    wanted = [variables] if isinstance(variables, str) else variables
+    table = with_labels(table)
+    names = [str(c) for c in table.columns]
+    if member_columns is None:
+        member = _member_column(names, member_dim)
+    elif member_dim is not None:
+        raise ValueError("member_dim: member_columns says which are the members; leave one of them out")
+    else:
+        member = None
+    if member is not None:
+        data = _long(table, member, wanted, observation, text)
+    else:
+        data = _wide(table, _columns(names, member_columns), wanted, observation, text)
+    return data if control is None else data.drop_control(control)
+
+
+def _member_column(names: Sequence[str], wanted: str | None) -> str | None:
+    """Return the column of the members of a long table; None for a wide one."""
+    if wanted is not None:
+        if wanted not in names:
+            raise ValueError(f"member_dim: no column {wanted!r}; there are {', '.join(names[:12])}")
+        return wanted
+    found = [n for n in MEMBER_NAMES if n in names]
+    if found and any((match := MEMBER_COLUMN.fullmatch(n)) and match["variable"] for n in names):
+        return None  # a wide table, in which they label the cases
+    if len(found) > 1:
+        raise ValueError(
+            f"{len(found)} columns may be that of the members, {' and '.join(map(repr, found))}; say which "
+            "by member_dim"
+        )
+    return found[0] if found else None
+
+
+def _columns(names: Sequence[str], member_columns: str | Sequence[str] | None) -> dict[str, dict[Any, str]]:
+    """Return the columns of each variable, by the label of the member."""
+    if member_columns is not None:
+        patterns = [member_columns] if isinstance(member_columns, str) else list(member_columns)
+        found = [n for n in names if any(n == p or fnmatch.fnmatchcase(n, p) for p in patterns)]
+        if not found:
+            raise ValueError(
+                f"member_columns: no column is named {', '.join(patterns)}; there are {', '.join(names[:12])}"
+            )
+        common = re.sub(r"[\W_]+$|^[\W_]+", "", patterns[0].replace("*", "")) if len(patterns) == 1 else ""
+        return {common or NAMELESS: {n: n for n in found}}
+    columns: dict[str, dict[Any, str]] = {}
+    matches = {name: match for name in names if (match := MEMBER_COLUMN.fullmatch(name))}
+    if any(match["variable"] for match in matches.values()):  # bare m01, m02 are columns beside them
+        matches = {name: match for name, match in matches.items() if match["variable"]}
+    for name, match in matches.items():
+        members, number = columns.setdefault(match["variable"] or NAMELESS, {}), int(match["member"])
+        if number in members:
+            raise ValueError(f"columns {members[number]!r} and {name!r} are the same member; rename one")
+        members[number] = name
+    if not columns:
+        raise ValueError(
+            f"no member columns such as t2m_m01, and no column of members; name the columns of a wide table "
+            f"by member_columns, or the column of members of a long one by member_dim "
+            f"(columns: {', '.join(names[:12])}{', …' if len(names) > 12 else ''})"
+        )
+    return columns
+
+
+def _wide(
+    table: "pd.DataFrame",
+    columns: dict[str, dict[Any, str]],
+    wanted: Sequence[str] | None,
+    observation: str | None,
+    text: bool,
+) -> Ensemble:
+    chosen = _chosen(wanted, list(columns))
+    members = sorted({m for name in chosen for m in columns[name]}, key=lambda m: (isinstance(m, str), m))
+    if isinstance(members[0], str):
+        members = list(columns[chosen[0]])  # as the columns stand
+    values = np.full((len(table), len(members), len(chosen)), np.nan)
+    for d, name in enumerate(chosen):
+        for m, label in enumerate(members):
+            if label in columns[name]:
+                values[:, m, d] = numbers_in(table, columns[name][label])
+    used = {c for members_of in columns.values() for c in members_of.values()}
+    others = [c for c in table.columns if c not in used]
+    coords, observations, notes = _beside(table, others, chosen, observation)
+    form = f"wide table: {len(members)} columns a variable"
+    notes = [f"{form} are its members", "a row is a case", *notes]
+    single = is_single(table, [c for name in chosen for c in columns[name].values()])
+    return _ensemble(values, chosen, coords, np.array(members), observations, notes, text, single)
+
+
+def _long(
+    table: "pd.DataFrame", member: str, wanted: Sequence[str] | None, observation: str | None, text: bool
+) -> Ensemble:
+    import pandas as pd
+
+    def is_observation(name: str) -> bool:
+        return name == observation or (
+            observation is None
+            and (observed(name) is not None or name in ("obs", "observation", "observations"))
+        )
+
+    others = [str(c) for c in table.columns if c != member]
+    real = [c for c in others if table[c].dtype.kind == "f" and c.lower() not in PLACES]
+    known = [c for c in real if not is_observation(c)] if wanted is None else others
+    chosen = _chosen(wanted, known)
+    seen = [c for c in others if is_observation(c) and c not in chosen]
+    keys = [c for c in others if c not in chosen and c not in seen and (wanted is None or c not in real)]
+    check_no_stray_text(table, keys)
+    if not chosen:
+        raise ValueError(f"no column of real numbers beside {member!r}; name the variables")
+    if not keys:
+        raise ValueError(
+            f"no column says which case a row of member {member!r} belongs to; add one, as of dates"
+        )
+    if table[member].isna().any():
+        row = int(np.argmax(table[member].isna()))
+        raise ValueError(f"column {member!r}: no member in row {row}; name it")
+    code = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    names = labels_in(table, member)
+    labels, place = np.unique(names if names.dtype != object else names.astype(np.str_), return_inverse=True)
+    twice = pd.Series(code * len(labels) + place).duplicated().to_numpy()
+    if twice.any():
+        row = int(np.argmax(twice))
+        raise ValueError(
+            f"row {row}: member {labels[place[row]]} of its case is there twice (cases by "
+            f"{', '.join(keys)}); drop a row, or add a column that tells the cases apart"
+        )
+    n = int(code.max()) + 1
+    if len(labels) > 1 and n == len(table) > 1:
+        raise ValueError(
+            f"no two members are of the same case, by {', '.join(keys)}; name the variables, so that the "
+            "other columns say which case a row belongs to"
+        )
+    values = np.full((n, len(labels), len(chosen)), np.nan)
+    for d, name in enumerate(chosen):
+        values[code, place, d] = numbers_in(table, name)
+    first = _firsts(table, code, [*keys, *seen], seen)
+    coords, observations, notes = _beside(first, [*keys, *seen], chosen, observation)
+    notes = [f"long table: members in column {member!r}", f"cases by {', '.join(keys)}", *notes]
+    return _ensemble(values, chosen, coords, labels, observations, notes, text, is_single(table, chosen))
+
+
+def _firsts(
+    table: "pd.DataFrame", code: np.ndarray, names: Sequence[str], seen: Sequence[str]
+) -> "pd.DataFrame":
+    """Return what a case has in some columns, a row a case; its observations, ``seen``, must be the same."""
+    first = table[list(names)].iloc[np.unique(code, return_index=True)[1]].reset_index(drop=True)
+    for name in seen:
+        groups = table[name].groupby(code, sort=True)
+        several = (groups.nunique() > 1).to_numpy()
+        if several.any():
+            row = int(np.argmax(code == np.argmax(several)))
+            raise ValueError(
+                f"column {name!r}: the case of row {row} has several observations; give each of its "
+                "members the same"
+            )
+        first[name] = groups.first().to_numpy()
+    return first
+
+
+def _ensemble(
+    values: np.ndarray,
+    chosen: Sequence[str],
+    coords: dict[str, np.ndarray],
+    members: np.ndarray,
+    observations: np.ndarray | None,
+    notes: Sequence[str],
+    text: bool,
+    single: bool,
+) -> Ensemble:
+    short = as_short(values) if text else single
+    if short and text and observations is not None and as_short(observations):
+        observations = observations.astype(np.float32).astype(np.float64)
+    return Ensemble(
+        values.astype(np.float32) if short else values,
+        tuple(chosen),
+        coords=coords,
+        members=members,
+        observations=observations,
+        notes=tuple(notes),
+    )
+
+
+def _chosen(wanted: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    if wanted is None:
+        return list(known)
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"variables: no variable {name!r} of members; there are {', '.join(known)}")
+    return list(dict.fromkeys(wanted))
+
+
+def _beside(
+    table: "pd.DataFrame", others: Sequence[str], chosen: Sequence[str], observation: str | None
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, list[str]]:
+    """Return the coordinates and the observations in the columns beside the members."""
+    found: dict[str, str] = {}
+    if observation is not None:
+        if observation not in table.columns:
+            raise ValueError(
+                f"observation: no column {observation!r}; there are {', '.join(table.columns[:12])}"
+            )
+        if len(chosen) > 1:
+            raise ValueError(
+                f"observation: there are {len(chosen)} variables; name their observations obs_{chosen[0]}, …"
+            )
+        found[chosen[0]] = observation
+    else:
+        short = {"obs", "observation", "observations"} if len(chosen) == 1 else set()
+        for column in others:
+            of = observed(column)
+            if of is not None and of in chosen:
+                found[of] = column
+            elif column in short:
+                found[chosen[0]] = column
+    used = {*found.values()}
+    coords = {
+        c: labels_in(table, c)
+        for c in others
+        if c not in used and not (observed(c) and table[c].dtype.kind == "f")
+    }
+    if not found:
+        return coords, None, []
+    observations = np.full((len(table), len(chosen)), np.nan)
+    for d, name in enumerate(chosen):
+        if name in found:
+            observations[:, d] = numbers_in(table, found[name])
+    return coords, observations, [f"observations in {', '.join(map(repr, found.values()))}"]

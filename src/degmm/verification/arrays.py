@@ -1,0 +1,78 @@
+"""What the scores and tests read: members and observations as checked arrays."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from degmm.ensembles.arrays import labelled, members_of
+from degmm.ensembles.matching import of_cases
+
+
+def one_variable(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n"]]:
+    """Return the members of one variable and the observations of it, in float64."""
+    X = labelled(X)
+    members, observed = numbers("X", members_of(X)), numbers("y", of_cases(X, y, "y"))
+    if members.ndim == 3 and members.shape[2] == 1:
+        members = members[..., 0]
+    if members.ndim != 2 or 0 in members.shape:
+        raise ValueError(
+            f"X: expected the members of one variable, shape (n, M) or (n, M, 1), got {members.shape}"
+        )
+    if observed.shape != members.shape[:1]:
+        raise ValueError(f"y: expected one observation a case, shape ({len(members)},), got {observed.shape}")
+    return members, observed
+
+
+def several_variables(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M D"], Float[np.ndarray, "n D"]]:
+    """Return members and observations of any number of variables, in float64."""
+    X = labelled(X)
+    members, observed = numbers("X", members_of(X)), numbers("y", of_cases(X, y, "y"))
+    if members.ndim != 3 or 0 in members.shape:
+        raise ValueError(f"X: expected members of D variables, shape (n, M, D), got {members.shape}")
+    n, _, D = members.shape
+    observed = observed[:, None] if D == 1 and observed.ndim == 1 else observed
+    if observed.shape != (n, D):
+        raise ValueError(f"y: expected shape ({n}, {D}), got {observed.shape}")
+    return members, observed
+
+
+def numbers(name: str, values: Any) -> np.ndarray:
+    """Return values as float64, which may be NaN but not infinite."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: could not be read as an array of numbers ({error})") from error
+    if np.isinf(found).any():
+        raise ValueError(f"{name}: infinite values; set what is missing to NaN")
+    return found
+
+
+def series(name: str, values: Any) -> Float[np.ndarray, "n"]:
+    """Return values in order of time, of which at least one is no NaN."""
+    found = numbers(name, values)
+    if found.ndim != 1 or np.isnan(found).all():
+        raise ValueError(f"{name}: expected a series of shape (n,) with a value, got shape {found.shape}")
+    return found
+
+
+def generator(seed: Any, name: str = "seed") -> np.random.Generator:
+    """Return the random numbers of a seed."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected an integer of at least 0, got {seed!r}") from error
+
+
+def share(name: str, value: Any) -> float:
+    """Return a number between 0 and 1, both excluded."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < 1:
+        raise ValueError(f"{name}: expected a number between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    return int(value)

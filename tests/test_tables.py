@@ -1,0 +1,167 @@
+"""Tables of ensembles: wide and long, their types, dates and labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from degmm import Ensemble
+from degmm.ensembles.columns import as_short
+
+
+def wide(**columns):
+    return pd.DataFrame({"t2m_m01": [1.25, 2, 3], "t2m_m02": [2.0, 3, 4.5], **columns})
+
+
+def long(**columns):
+    rows = {
+        "date": np.repeat(["2020-01-01", "2020-01-02"], 3),
+        "member": [0, 1, 2] * 2,
+        "t2m": np.arange(6) / 4,
+    }
+    return pd.DataFrame({**rows, **columns})
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2020-02-29", "2020-03-01", "2020-03-02"],
+        ["2020-02-29 00:00", "2020-03-01T00:00:00", "2020-03-02"],
+        ["2020-02-29T00:00Z", "2020-03-01T01:00+01:00", "2020-03-02T00:00Z"],
+        pd.date_range("2020-02-29", periods=3, tz="UTC"),
+        pd.date_range("2020-02-29", periods=3).as_unit("s"),
+        [20200229, 20200301, 20200302],
+    ],
+)
+def test_dates_are_read_however_they_are_written(dates):
+    found = Ensemble.from_dataframe(wide(date=dates))
+    assert found.coords["date"].dtype == "datetime64[ns]"
+    expected = np.arange("2020-02-29", "2020-03-03", dtype="M8[D]")
+    np.testing.assert_array_equal(found.coords["date"], expected)
+
+
+def test_an_index_of_dates_without_a_name_is_the_time():
+    table = wide().set_index(pd.date_range("2020-02-29", periods=3))
+    assert Ensemble.from_dataframe(table).coords["time"][0] == np.datetime64("2020-02-29")
+    assert "time" not in Ensemble.from_dataframe(wide()).coords
+
+
+def test_labels_keep_their_types():
+    found = Ensemble.from_dataframe(
+        wide(station=[10361, 10020, 3], site=["a", None, "c"], dry=[True, False, True])
+    )
+    assert found.coords["station"].tolist() == [10361, 10020, 3]
+    assert found.coords["site"].tolist() == ["a", "", "c"]
+    assert found.coords["dry"].dtype == bool
+    coded = Ensemble.from_dataframe(wide(time=["early", "late", "late"], number=[7, 8, 9]))
+    assert coded.coords["time"].tolist() == ["early", "late", "late"]
+    assert coded.coords["number"].tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "Float32", "Float64"])
+def test_a_table_in_memory_keeps_its_precision(kind):
+    table = wide().astype(kind)
+    table.loc[1, "t2m_m01"] = None
+    found = Ensemble.from_dataframe(table)
+    assert found.values.dtype == kind.lower()
+    assert found.counts.tolist() == [2, 1, 2]
+
+
+def test_text_of_few_digits_is_of_single_precision():
+    assert Ensemble.from_dataframe(wide(), text=True).values.dtype == np.float32
+    assert Ensemble.from_dataframe(wide(), text=False).values.dtype == np.float64
+    assert Ensemble.from_dataframe(wide(t2m_m03=[np.pi] * 3), text=True).values.dtype == np.float64
+    assert as_short(np.array([0.1, -12.3456, 101325, 0, np.nan, 1e-7]))
+    assert not as_short(np.array([1.234567]))
+    assert not as_short(np.array([1e-40]))
+
+
+def test_members_that_a_variable_lacks_are_absent():
+    found = Ensemble.from_dataframe(wide(rain_m02=[0.0, 0, 1]))
+    assert found.shape == (3, 2, 2)
+    assert found.mask.tolist() == [[False, True]] * 3
+
+
+@pytest.mark.parametrize(
+    "name", ["t2m_m{}", "t2m_member_{}", "t2m.ens{}", "t2m_number{}", "m{:02d}", "member_{}"]
+)
+def test_names_of_member_columns(name):
+    found = Ensemble.from_dataframe(pd.DataFrame({name.format(m): [m, m + 0.5] for m in (2, 1, 10)}))
+    assert found.member_labels.tolist() == [1, 2, 10]
+    assert found.variables == ("t2m" if "t2m" in name else "value",)
+    assert found.values[0, :, 0].tolist() == [1, 2, 10]
+
+
+def test_member_columns_by_name_may_hold_any_character():
+    table = pd.DataFrame({"t[1]": [1.0, 2], "t[2]": [3.0, 4], "else": [5, 6]})
+    found = Ensemble.from_dataframe(table, member_columns=["t[1]", "t[2]"])
+    assert found.values[..., 0].tolist() == [[1, 3], [2, 4]]
+
+
+def test_a_long_table_by_its_rows_in_any_order():
+    one = Ensemble.from_dataframe(long(obs_t2m=np.repeat([7.0, 8.0], 3)))
+    assert one.values[..., 0].tolist() == [[0, 0.25, 0.5], [0.75, 1, 1.25]]
+    assert one.observations[:, 0].tolist() == [7, 8]
+    mixed = Ensemble.from_dataframe(long(obs_t2m=np.repeat([7.0, 8.0], 3)).iloc[[4, 2, 0, 3, 5, 1]])
+    assert mixed.coords["date"].tolist() == one.coords["date"][::-1].tolist()
+    np.testing.assert_array_equal(mixed.values, one.values[::-1])
+    np.testing.assert_array_equal(mixed.observations, one.observations[::-1])
+    without = Ensemble.from_dataframe(long().drop(index=1))
+    assert without.counts.tolist() == [2, 3]
+
+
+def test_cases_of_a_long_table_by_all_their_labels():
+    table = pd.concat([long(station=10361, lat=52.1), long(station=10020, lat=55.0)])
+    found = Ensemble.from_dataframe(table)
+    assert found.variables == ("t2m",)
+    assert found.shape == (4, 3, 1)
+    assert found.coords["lat"].tolist() == [52.1, 52.1, 55.0, 55.0]
+    assert "cases by date, station, lat" in found.notes
+
+
+def test_whole_numbers_are_variables_where_they_are_named():
+    table = long(rain=[3, 4, 5, 6, 7, 8])
+    with pytest.raises(ValueError, match="no two members are of the same case, by date, rain"):
+        Ensemble.from_dataframe(table)
+    found = Ensemble.from_dataframe(table, variables=["rain", "t2m"])
+    assert found.variables == ("rain", "t2m")
+    assert found.values[1, :, 0].tolist() == [6, 7, 8]
+
+
+def test_member_labels_of_several_types():
+    table = long(member=["a", 1, 2.0] * 2)
+    assert Ensemble.from_dataframe(table).member_labels.tolist() == ["1", "2.0", "a"]
+
+
+def test_a_column_of_several_candidates_is_named():
+    table = long(ensemble=1)
+    with pytest.raises(ValueError, match="'member' and 'ensemble'; say which by member_dim"):
+        Ensemble.from_dataframe(table)
+    assert Ensemble.from_dataframe(table, member_dim="member").shape == (2, 3, 1)
+
+
+def test_columns_of_two_levels_are_an_error():
+    table = pd.DataFrame(np.zeros((2, 2)), columns=pd.MultiIndex.from_product([["t2m"], [1, 2]]))
+    with pytest.raises(ValueError, match="columns of several levels; join them"):
+        Ensemble.from_dataframe(table)
+
+
+def test_a_table_and_back():
+    data = Ensemble.from_dataframe(
+        wide(date=["2020-01-01", "2020-01-02", "2020-01-03"], obs_t2m=[1.0, 2, np.nan])
+    )
+    again = Ensemble.from_dataframe(data.to_dataframe())
+    np.testing.assert_array_equal(again.values, data.values)
+    np.testing.assert_array_equal(again.observations, data.observations)
+    np.testing.assert_array_equal(again.coords["date"], data.coords["date"])
+    assert again.variables == data.variables
+
+
+@pytest.mark.parametrize("text", ["31.01.2020", "1/2/2020", "2020/01/31"])
+def test_dates_that_could_be_read_in_two_ways_are_refused(text):
+    table = pd.DataFrame({"day": [text, text], "t_m1": [1.0, 2.0], "t_m2": [1.0, 2.0]})
+    with pytest.raises(
+        ValueError, match=r"column 'day', row 0: .* could be read as several dates; write dates"
+    ):
+        Ensemble.from_dataframe(table)
+    table["day"] = ["1.2.3.4", "route 66"]
+    assert list(Ensemble.from_dataframe(table).coords) == ["day"]
