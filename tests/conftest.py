@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# The tests run in as many processes as there are cores: the threads that linear algebra would start in each
+# could only wait for one another. It is read when NumPy is first imported, here and in processes of the tests.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 

@@ -8,7 +8,6 @@ Ensembles run along the last axis, so that the passes over them vectorise, and o
 scatter the lower triangle alone is kept, row by row.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from degmm.compilation import jit
 from degmm.precision import precision_of
 from degmm.processes import gathered, largest, total
 from degmm.sharding import AXIS, Spec, n_local
+from degmm.threads import cores
 
 CHUNK_VALUES = 2**19
 """Members are read in chunks of about this many numbers, which fit into a processor's cache."""
@@ -184,7 +184,7 @@ def moments_of(
         return found
 
     count = -(-n // chunk)
-    threads = min(_cores(), count)
+    threads = min(cores(), count)
     if threads == 1:
         parts = some(range(0, n, chunk))
     else:
@@ -204,11 +204,6 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     room = np.empty(size + ALIGNMENT, np.uint8)
     first = -room.ctypes.data % ALIGNMENT
     return room[first : first + size].view(dtype).reshape(shape)
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def weight_unit(weights: np.ndarray) -> float:

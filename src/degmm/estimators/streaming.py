@@ -1,6 +1,5 @@
 """Moments of ensembles that come in blocks, for a fit by EM."""
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from degmm.merging import BlockMoments, Summary, block_moments
 from degmm.moments import Moments, Scaling
 from degmm.processes import need_one_process
 from degmm.spill import Gathered
+from degmm.threads import cores
 
 if TYPE_CHECKING:
     from degmm.estimators.em import EGMM
@@ -131,7 +131,7 @@ def blocks_moments(
             n += found[0].moments.n_samples
             yield found
         return
-    threads = os.cpu_count() or 1
+    threads = cores()
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Any] = deque()
         try:

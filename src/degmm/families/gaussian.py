@@ -75,44 +75,47 @@ def scatter_trace(Q: Float[Array, "K D D"], scatter: Float[Array, "P n"]) -> Flo
     return jnp.stack([packed[:, p, None] * scatter[p] for p in range(rows.size)]).sum(axis=0)
 
 
+def weighted_sums(
+    mass: Float[Array, "K n"], d: Float[Array, "K D n"]
+) -> tuple[Float[Array, "K"], Float[Array, "K D"], Float[Array, "K P"]]:
+    """Return Σ_i mass_ki, Σ_i mass_ki d_ki and Σ_i mass_ki d_ki d_kiᵀ, the last packed.
+
+    Up to a few variables all come from one product of matrices, which is several times faster than a
+    loop for each sum.
+    """
+    D = d.shape[1]
+    if D > UNROLLED_FEATURES:
+        return mass.sum(axis=1), weighted_mean_sum(mass, d), weighted_outer(mass, d)
+    rows = [jnp.ones_like(mass), *(d[:, r] for r in range(D)), *_products(d)]
+    sums = _weighted(mass, rows)
+    return sums[:, 0], sums[:, 1 : 1 + D], sums[:, 1 + D :]
+
+
 def weighted_mean_sum(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float[Array, "K D"]:
     """Return Σ_i mass_ki d_ki."""
-    return (mass[:, None, :] * d).sum(axis=-1)
-
-
-def weighted_scatter_sum(
-    weight: Float[Array, "K n"],
-    scatter: Float[Array, "P n"],
-    mass: Float[Array, "K n"],
-    d: Float[Array, "K D n"],
-) -> Float[Array, "K P"]:
-    """Return Σ_i weight_ki S_i + mass_ki d_ki d_kiᵀ, packed; up to a few variables in one pass."""
-    D = d.shape[1]
-    rows, columns = triangle(D)
-    if D > UNROLLED_FEATURES:
-        return weighted_scatter(weight, scatter) + weighted_outer(mass, d)
-    terms = [
-        (weight * scatter[p] + mass * d[:, r] * d[:, c]).sum(axis=1)
-        for p, (r, c) in enumerate(zip(rows, columns, strict=True))
-    ]
-    return jnp.stack(terms, axis=1)
+    return jnp.einsum("kn,kdn->kd", mass, d)
 
 
 def weighted_scatter(weight: Float[Array, "K n"], scatter: Float[Array, "P n"]) -> Float[Array, "K P"]:
     """Return Σ_i weight_ki S_i, packed."""
-    if scatter.shape[0] > UNROLLED_FEATURES * (UNROLLED_FEATURES + 1) // 2:
-        return weight @ scatter.T
-    return jnp.stack([(weight * row).sum(axis=1) for row in scatter], axis=1)
+    return weight @ scatter.T
 
 
 def weighted_outer(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float[Array, "K P"]:
     """Return Σ_i mass_ki d_ki d_kiᵀ, packed."""
     D = d.shape[1]
-    rows, columns = triangle(D)
     if D > UNROLLED_FEATURES:
+        rows, columns = triangle(D)
         return jnp.einsum("kdn,ken->kde", mass[:, None, :] * d, d)[:, rows, columns]
-    terms = [(mass * d[:, r] * d[:, c]).sum(axis=1) for r, c in zip(rows, columns, strict=True)]
-    return jnp.stack(terms, axis=1)
+    return _weighted(mass, _products(d))
+
+
+def _products(d: Float[Array, "K D n"]) -> list[Float[Array, "K n"]]:
+    return [d[:, r] * d[:, c] for r, c in zip(*triangle(d.shape[1]), strict=True)]
+
+
+def _weighted(mass: Float[Array, "K n"], rows: list[Float[Array, "K n"]]) -> Float[Array, "K R"]:
+    return jnp.einsum("kn,krn->kr", mass, jnp.stack(rows, axis=1))
 
 
 def floored_weights(mass: Float[Array, "K"], floor: Float[Array, ""]) -> Float[Array, "K"]:

@@ -21,8 +21,8 @@ from degmm.families.gaussian import (
     precision_of_factor,
     scatter_trace,
     squared_distance,
-    weighted_mean_sum,
-    weighted_scatter_sum,
+    weighted_scatter,
+    weighted_sums,
 )
 from degmm.moments import Moments, unpack
 
@@ -65,14 +65,10 @@ class Independent(Family):
     ) -> IndependentStatistics:
         """Return the sums of equation 4 about the means of ``factors``."""
         weight = responsibilities * moments.weights
-        mass = weight * moments.counts
         deviation = moments.mean - factors.parameters.means[:, :, None]
-        return IndependentStatistics(
-            weight.sum(axis=1),
-            mass.sum(axis=1),
-            weighted_mean_sum(mass, deviation),
-            weighted_scatter_sum(weight, moments.scatter, mass, deviation),
-        )
+        mass, first, second = weighted_sums(weight * moments.counts, deviation)
+        spread = weighted_scatter(weight, moments.scatter)
+        return IndependentStatistics(weight.sum(axis=1), mass, first, second + spread)
 
     def m_step(
         self, statistics: IndependentStatistics, factors: Factors, limits: Limits

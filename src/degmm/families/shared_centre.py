@@ -24,9 +24,8 @@ from degmm.families.gaussian import (
     precision_of_factor,
     scatter_trace,
     transform,
-    weighted_mean_sum,
-    weighted_outer,
     weighted_scatter,
+    weighted_sums,
 )
 from degmm.families.independent import Independent
 from degmm.moments import Moments, unpack
@@ -95,13 +94,9 @@ class SharedCentre(Family):
         """Return the sums of equation 7 about the means of ``factors``."""
         weight = responsibilities * moments.weights
         deviation = moments.mean - factors.parameters.means[:, :, None]
-        return SharedCentreStatistics(
-            weight.sum(axis=1),
-            (weight * moments.counts).sum(axis=1),
-            weighted_mean_sum(weight, deviation),
-            weighted_outer(weight, deviation),
-            weighted_scatter(weight, moments.scatter),
-        )
+        total, first, second = weighted_sums(weight, deviation)
+        mass = (weight * moments.counts).sum(axis=1)
+        return SharedCentreStatistics(total, mass, first, second, weighted_scatter(weight, moments.scatter))
 
     def m_step(self, statistics: Any, factors: Factors, limits: Limits) -> MixtureParameters:
         """Return the parameters of equation 7, the maximum at one number M ≥ 2 of members.

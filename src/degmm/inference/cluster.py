@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from degmm.families.base import Factors, Family, MixtureParameters
-from degmm.inference.large import Sums, added, page_labels, page_sums
+from degmm.inference.large import Sums, added, factored, page_labels, page_sums
 from degmm.inference.mixture import block_shape
 from degmm.merging import BlockMoments, in_standard_units
 from degmm.moments import Moments, Scaling, padded, triangle
@@ -89,9 +89,9 @@ def taken(page: Page, places: Int[np.ndarray, "s"]) -> Moments:
     return page.moments.take(np.flatnonzero(page.moments.weights > 0)[places])
 
 
-def labels_of(page: Page, family: Family, parameters: MixtureParameters) -> Int[np.ndarray, "n"]:
+def labels_of(page: Page, family: Family, factors: Factors) -> Int[np.ndarray, "n"]:
     """Return the clusters of the ensembles of a page."""
-    return page_labels(family, parameters, page.moments)[: page.n_stored]
+    return page_labels(family, factors, page.moments)[: page.n_stored]
 
 
 class DaskMoments:
@@ -158,7 +158,8 @@ class DaskMoments:
         if self._n_stored > MOST_LABELS:
             return None
         one = dask.delayed(labels_of)
-        parts = [one(page, family, parameters) for page in self._pages]
+        factors = in_numpy(factored(family, parameters, self.dtype))
+        parts = [one(page, family, factors) for page in self._pages]
         return np.concatenate(computed(self._client, dask.delayed(list)(parts)))
 
 

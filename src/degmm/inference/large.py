@@ -1,9 +1,7 @@
 """EM on moments that no array in memory holds: passes elsewhere, steps here."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -20,6 +18,7 @@ from degmm.inference.mixture import block_shape, full_pass, log_joint
 from degmm.moments import Moments
 from degmm.precision import precision_of
 from degmm.spill import SpilledMoments
+from degmm.threads import in_threads
 
 Sums = tuple[Any, Statistics]
 """Log-likelihood of some ensembles, and their sums for the next M-step, in float64"""
@@ -94,6 +93,12 @@ def run_em_in_passes(
 _advanced = jit(advanced)
 
 
+def factored(family: Family, parameters: MixtureParameters, dtype: Any) -> Factors:
+    """Return the factors that all pages share: LAPACK works once a pass, and in one thread."""
+    with precision_of(dtype):
+        return _factored(family, parameters)
+
+
 @partial(jit, static_argnums=0)
 def _factored(family: Family, parameters: MixtureParameters) -> Factors:
     return family.factor(parameters)
@@ -125,17 +130,15 @@ def _page_sums(
     return full_pass(family, factors, blocks)
 
 
-def page_labels(family: Family, parameters: MixtureParameters, page: Moments) -> Int[np.ndarray, "n"]:
+def page_labels(family: Family, factors: Factors, page: Moments) -> Int[np.ndarray, "n"]:
     """Return the clusters of the ensembles of a page, in as few bytes as hold their numbers."""
     with precision_of(page.dtype):
-        return np.asarray(_page_labels(family, label_type(len(parameters.weights)), parameters, page))
+        return np.asarray(_page_labels(family, label_type(len(factors.parameters.weights)), factors, page))
 
 
 @partial(jit, static_argnums=(0, 1))
-def _page_labels(
-    family: Family, dtype: np.dtype, parameters: MixtureParameters, page: Moments
-) -> Int[Array, "n"]:
-    return log_joint(family, family.factor(parameters), page).argmax(axis=0).astype(dtype)
+def _page_labels(family: Family, dtype: np.dtype, factors: Factors, page: Moments) -> Int[Array, "n"]:
+    return log_joint(family, factors, page).argmax(axis=0).astype(dtype)
 
 
 def label_type(n_components: int) -> np.dtype:
@@ -175,18 +178,16 @@ class PagedMoments:
             def one(k: int) -> Sums:
                 return page_sums(family, shape, factors, self._spilled.page(k))
 
-            total = one(0)  # which compiles
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                # in their order, so that rounding is the same in every run
-                for sums in pool.map(one, range(1, self._spilled.n_pages)):
-                    total = added(total, sums)
-            return total
+            # in their order, so that rounding is the same in every run
+            return reduce(added, in_threads(one, self._spilled.n_pages))
 
         return pass_
 
     def labels(self, family: Family, parameters: MixtureParameters) -> Int[np.ndarray, "n"]:
         """Return the most probable cluster of every ensemble, also of those of weight 0."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            pages = range(self._spilled.n_pages)
-            found = [*pool.map(lambda k: page_labels(family, parameters, self._spilled.page(k)), pages)]
-        return np.concatenate(found)[: self._spilled.n_stored]
+        factors = factored(family, parameters, self.dtype)
+
+        def one(k: int) -> Int[np.ndarray, "n"]:
+            return page_labels(family, factors, self._spilled.page(k))
+
+        return np.concatenate([*in_threads(one, self._spilled.n_pages)])[: self._spilled.n_stored]
