@@ -70,6 +70,16 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks_module, "BLOCK_BYTES", 1)
 
 
+def test_workers_see_a_mask(data, start, client):
+    X, _ = data
+    masked = np.ma.masked_invalid(X)
+    masked.data[masked.mask] = 1e3
+    whole = EGMM(3, init_params=start, **SETTINGS).fit(X)
+    assert_same_fit(
+        EGMM(3, init_params=start, **SETTINGS).fit(da.from_array(masked, chunks=(450, 8, 2))), whole
+    )
+
+
 @pytest.mark.parametrize("where", ["memory", "file"])
 def test_a_dask_array_is_streamed(data, start, where, request):
     X, weights = data

@@ -32,6 +32,7 @@ BAD_INPUT = [
     ("no variable", fit(EGMM(2), X[..., :0]), "X: no variables"),
     ("text", fit(EGMM(2), [["a", "b"], ["c", "d"]]), "X: could not be read as an array of numbers"),
     ("complex", fit(EGMM(2), X + 1j), "X: Complex data not supported"),
+    ("dates", fit(EGMM(2), X.astype("datetime64[s]")), "X: dates or durations (datetime64"),
     (
         "infinite",
         fit(EGMM(2), with_value(np.inf, 7, 2, 1)),

@@ -116,6 +116,12 @@ def test_contexts_go_with_their_blocks(archive):
     np.testing.assert_allclose(found, model.score_samples(data, context=given), rtol=1e-5)
     with pytest.raises(ValueError, match="context: expected a row for each of 3000 ensembles"):
         model.predict(unread, context=given[:10])
+    with pytest.raises(ValueError, match=r"context: .* was fitted with a context of 2 columns"):
+        model.predict(unread)
+    with pytest.raises(ValueError, match="context"):
+        model.predict(unread, context=given[:, :1])
+    with pytest.raises(ValueError, match="context"):
+        first_fit().predict_proba(unread, context=given)
 
 
 def test_what_does_not_fit_is_told_at_once(archive):
@@ -167,3 +173,35 @@ def test_forecasts_of_a_dask_array():
     found = model.predict(da.from_array(X, chunks=(700, 8, 1))).mean()
     assert found.chunks == ((700, 700, 700, 700, 200),)
     np.testing.assert_allclose(found.compute(), model.predict(X).mean(), rtol=1e-9)
+
+
+def test_a_mask_counts():
+    X = drifting()[0][:900]
+    masked = np.ma.masked_invalid(X)
+    masked.data[masked.mask] = 1e3
+    answered = first_fit().score_samples(da.from_array(masked, chunks=(300, 8, 2))).compute()
+    np.testing.assert_allclose(answered, first_fit().score_samples(X), rtol=1e-9)
+
+
+def test_quantiles_go_into_a_dataset(archive):
+    data = read_ensemble(archive)
+    model = EMOS(random_state=0).fit(data[::10], data.values[::10, 0])
+    labelled = xr.DataArray(
+        data.values, dims=("case", "member", "variable"), coords={"variable": list(data.variables)}
+    )
+    for X in (labelled, read_ensemble(archive, chunks={})):
+        forecast = model.predict(X)
+        stored = xr.merge([forecast.mean(), forecast.std(), forecast.quantile([0.1, 0.9])])
+        assert set(stored.data_vars) == {"forecast_mean", "forecast_std", "forecast_quantile"}
+
+
+def test_many_small_arrays_are_put_into_one_graph():
+    X = drifting()[0][:600]
+    parts = [da.from_array(x, chunks=-1) + 0 for x in np.split(X, 60)]
+    together = da.concatenate(parts)
+    blocks = blocks_module.as_blocks(together)
+    graphs = [len(dask.delayed(block.X).__dask_graph__().layers) for block in blocks.delayed()]
+    assert len(together.__dask_graph__().layers) > 120
+    assert max(graphs) < 10
+    answered = first_fit().score_samples(together).compute()
+    np.testing.assert_allclose(answered, first_fit().score_samples(X), rtol=1e-9)

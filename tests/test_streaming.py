@@ -86,6 +86,39 @@ def test_weights_of_ensembles_and_a_block_of_weight_0(data, start):
     assert list(streamed.feature_names_in_) == ["t", "u"]
 
 
+def test_empty_blocks_are_passed_over(data, start):
+    X, _ = data
+    whole = EGMM(3, init_params=start, tol=0, max_iter=5).fit(X)
+    blocks = iter([X[:0], X[:1700], X[:0], X[1700:], X[:0]])
+    assert_same_fit(EGMM(3, init_params=start, tol=0, max_iter=5).fit(blocks), whole)
+
+
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_the_smallest_weights_count_as_ensembles(data, where, request):
+    if where == "file":
+        request.getfixturevalue("no_memory")
+    X = data[0].astype(np.float32)
+    weights = np.ones(3000)
+    weights[::3] = 1e-60  # nothing beside 1 in float32, and below all that it holds
+    weights[1000:1200] = 1e-60  # also all of a block
+    model = EGMM(3, random_state=0, n_init=2).fit(cut(X, [200]), sample_weight=weights)
+    assert model.converged_
+    assert len(model.labels_) == 3000
+
+
+def test_a_block_of_dust_and_one_value():
+    rng = np.random.default_rng(0)
+    X = np.abs(rng.normal(size=(400, 20, 1))).astype(np.float32) * np.float32(1e3)
+    X[100:200] *= np.float32(1e-20)
+    X[150, 3] = 4000
+    start = EGMM(2, random_state=0, n_init=2).fit(X[:100])
+    whole = EGMM(2, init_params=start, tol=0, max_iter=5).fit(X)
+    streamed = EGMM(2, init_params=start, tol=0, max_iter=5).fit(cut(X, [100]))
+    np.testing.assert_allclose(streamed.means_, whole.means_, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(streamed.weights_, whole.weights_, rtol=1e-4)
+    np.testing.assert_allclose(streamed.log_likelihood_, whole.log_likelihood_, rtol=1e-4)
+
+
 def test_float32_and_single_members(data):
     X, _ = data
     X = X[:, 0].astype(np.float32)
@@ -181,7 +214,7 @@ def bad_blocks():
         "D": ([X, X[..., :1]], {}, "X, block 1: D = 1 variables, and the first block has 2"),
         "rank": (iter([X, X[0, 0]]), {}, "X, block 1: expected shape"),
         "no blocks": (iter([]), {}, "X: no blocks of ensembles"),
-        "empty": (iter([X[:0]]), {}, "X, block 0: no ensembles"),
+        "empty": (iter([X[:0]]), {}, "X: no blocks of ensembles"),
         "few": (iter([X[:2]]), {}, "X: 2 ensembles .* too few for 3 components"),
         "names": ([one, other], {}, "X, block 1: variables t, v; the first block has t, u, and u is missing"),
         "units": ([kelvin, celsius], {}, "X, block 1: t is in 'degC'; the first block has 'K'"),
@@ -209,6 +242,13 @@ def test_bad_blocks(case):
 def test_several_members_for_a_gmm():
     with pytest.raises(ValueError, match="X, block 0: GMM takes one member"):
         GMM(2).fit(iter([np.zeros((9, 3, 2))]))
+
+
+def test_blocks_are_for_fits_of_mixtures_by_em(start):
+    with pytest.raises(ValueError, match="X: an iterator, which only the fits of GMM and EGMM take"):
+        start.predict(iter([np.zeros((9, 3, 2))]))
+    with pytest.raises(ValueError, match="X: an iterator, which only the fits of GMM and EGMM take"):
+        degmm.DEGMM(2).fit(iter([np.zeros((9, 3, 2))]))
 
 
 def test_a_full_disk_is_told_of(data, no_memory, monkeypatch):

@@ -17,6 +17,7 @@ from degmm.moments import (
     Scaling,
     Totals,
     check_squares,
+    in_precision,
     moments_of,
     reach_of,
     rescaled,
@@ -91,6 +92,12 @@ def block_moments(
     units = Scaling(units.centre, scale)
     unit = weight_unit(weights) if used.any() else 1.0
     moments = moments_of(X, weights / unit, units, dtype)
+    if not np.isfinite(moments.scatter).all():
+        # Almost all of the block is dust beside a few of its members, whose squares in its units overflow.
+        largest = np.nanmax(np.abs(X - units.centre), axis=(0, 1)) * np.sqrt(X.shape[1]) / high
+        scale = np.maximum(scale, np.exp2(np.ceil(np.log2(np.maximum(largest, low)))))
+        units = Scaling(units.centre, scale)
+        moments = moments_of(X, weights / unit, units, dtype)
     D = X.shape[2]
     if not used.any():
         nothing = Summary(
@@ -168,4 +175,5 @@ def in_standard_units(
 ) -> Moments:
     """Return moments of a block, with weights in ``unit``, in the units of all."""
     moved = rescaled(moments, units, scaling)
-    return moved._replace(weights=moved.weights * np.asarray(unit / common_unit, moved.weights.dtype))
+    weights = in_precision(moved.weights.astype(np.float64) * (unit / common_unit), moved.dtype)
+    return moved._replace(weights=weights)

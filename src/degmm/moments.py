@@ -195,7 +195,15 @@ def moments_of(
     counts, mean, scatter = (
         np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True)
     )
-    return Moments(counts, mean, scatter, weights.astype(dtype))
+    return Moments(counts, mean, scatter, in_precision(weights, dtype))
+
+
+def in_precision(weights: Float[np.ndarray, "n"], dtype: Any) -> Float[np.ndarray, "n"]:
+    """Return weights in a precision: one that is positive stays so, however little it is.
+
+    What counts must not be rounded to what does not, since how many do is counted elsewhere too.
+    """
+    return np.where(weights > 0, np.maximum(weights, np.finfo(dtype).tiny), 0).astype(dtype)
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -217,8 +217,10 @@ def _devices(over: Any) -> list[Any]:
     if isinstance(over, int) and not isinstance(over, bool):
         if not 1 <= over <= len(known):
             raise ValueError(
-                f"devices: asked for {over}, and JAX has {len(known)} here; on a CPU, "
-                f"XLA_FLAGS=--xla_force_host_platform_device_count={max(over, 1)} simulates more"
+                f"devices: expected at least 1; got {over}"
+                if over < 1
+                else f"devices: asked for {over}, and JAX has {len(known)} here; on a CPU, "
+                f"XLA_FLAGS=--xla_force_host_platform_device_count={over} simulates more"
             )
         return known[:over]
     if isinstance(over, list | tuple | np.ndarray):

@@ -19,6 +19,8 @@ PAGE_BYTES = 2**23
 SMALLEST_PAGE = 1024
 """… and holds this many ensembles at least."""
 
+NO_BLOCKS = "X: no blocks of ensembles; pass at least one (an iterator gives its blocks only once)"
+
 
 def bytes_of(moments: Moments) -> int:
     """Return how much memory moments take."""
@@ -153,7 +155,7 @@ class Gathered:
             If the precision cannot hold the square of a variable's spread.
         """
         if self.summary is None:
-            raise ValueError("X: no blocks of ensembles; pass at least one")
+            raise ValueError(NO_BLOCKS)
         spilled, unit = self._spilled, self.summary.weight_unit
         dtype = self._parts[0].dtype if spilled is None else spilled.dtype
         scaling = scaling_of(self.summary, dtype, common_scale=common_scale)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from degmm.calibration.forecast import Forecast
+from degmm.calibration.forecast import NAMES, Forecast
 from degmm.ensembles.blocks import ChunkedBlocks, as_chunks
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.estimators.lazy import said_of
@@ -81,7 +81,7 @@ class ChunkedForecast:
         whole = said_of(blocks, say, self._model, self._options, sizes, np.dtype(np.float64))
         if not isinstance(blocks, ChunkedEnsemble):
             return whole
-        answer = chunked_array(blocks, whole, what, over)
+        answer = chunked_array(blocks, whole, NAMES.get(what, what), over)
         variables = self._model._recipe.variables
         return answer.assign_coords({answer.dims[-len(over)]: list(variables)}) if D > 1 else answer
 

@@ -14,6 +14,8 @@ from degmm.ensembles import Ensemble
 from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_integer, generator
 
+NAMES = {what: f"forecast_{what}" for what in ("mean", "std", "quantile")}
+"""Of labelled answers, as in the files that the command line writes"""
 HOW = {"quantiles": True, "random": False}
 """Ways to make an ensemble of a distribution: whether of its quantiles"""
 
@@ -120,11 +122,11 @@ class Forecast:
 
     def mean(self) -> Any:
         """Return the mean of each distribution, shape (n,) or (n, D)."""
-        return self._labelled(self._of_each("mean"), "mean")
+        return self._labelled(self._of_each("mean"), NAMES["mean"])
 
     def std(self) -> Any:
         """Return the standard deviation of each distribution, shape (n,) or (n, D)."""
-        return self._labelled(self._of_each("std"), "std")
+        return self._labelled(self._of_each("std"), NAMES["std"])
 
     def cdf(self, y: Any) -> Any:
         """Return the probability of at most y.
@@ -195,7 +197,7 @@ class Forecast:
         if levels.ndim > 1 or not ((levels >= 0) & (levels <= 1)).all():
             raise ValueError(f"q: expected probabilities between 0 and 1, a number or (Q,); got {q!r}")
         found = self._with("quantile", np.broadcast_to(levels, self.shape + levels.shape))
-        answer = self._labelled(found, "quantile", ("quantile",) * levels.ndim)
+        answer = self._labelled(found, NAMES["quantile"], ("quantile",) * levels.ndim)
         if self.labels is not None and levels.ndim:
             answer = answer.assign_coords({answer.dims[-1]: levels})
         return answer

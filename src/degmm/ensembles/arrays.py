@@ -1,5 +1,6 @@
 """Validation of members: from what a user passes to a float array (n, M, D)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,11 @@ def numbers_of(values: Any, name: str) -> np.ndarray:
     """Return an array-like as an array of floats, NaN where it is masked."""
     if type(values).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name}: sparse data are not supported; pass a dense array, {name}.toarray()")
+    if isinstance(values, Iterator):
+        raise ValueError(
+            f"{name}: an iterator, which only the fits of GMM and EGMM take, as blocks; pass an array, or go "
+            "through its blocks one by one"
+        )
     try:
         mask = np.ma.getmask(values) if isinstance(values, np.ma.MaskedArray) else None
         values = np.asarray(values)
@@ -111,6 +117,8 @@ def numbers_of(values: Any, name: str) -> np.ndarray:
             raise ValueError(
                 f"{name}: Complex data not supported; pass real and imaginary parts as variables"
             )
+        if values.dtype.kind in "mM":
+            raise ValueError(f"{name}: dates or durations ({values.dtype}); pass numbers, in a unit of yours")
         values = as_floats(values)
         if mask is not None and mask.any():
             values = np.where(mask, np.nan, values).astype(values.dtype, copy=False)
@@ -142,5 +150,5 @@ def _check_values(values: np.ndarray, name: str) -> None:
     if absent.any():
         raise ValueError(
             f"{name}: ensemble {int(np.argmax(absent))} has no member without NaN "
-            f"({int(absent.sum())} such ensembles); drop them before the fit"
+            f"({int(absent.sum())} such ensembles); drop them first"
         )

@@ -11,8 +11,8 @@ from degmm.ensembles.ensemble import Ensemble
 
 BLOCK_BYTES = 2**26
 """Members of a chunked array are read in blocks of whole chunks that take about this much."""
-
-
+MANY_LAYERS = 20
+"""A Dask graph of more layers is put into one."""
 READING: dict[str, Any] = {"scheduler": "synchronous"}
 """How Dask reads the chunks of a block: several blocks are read at once, not the chunks of one."""
 
@@ -92,7 +92,7 @@ def as_chunks(X: Any) -> ChunkedBlocks | None:
 
 
 class IterableBlocks:
-    """Blocks that an iterable of the user's gives; it is gone through once."""
+    """Blocks that an iterable of the user's gives; it is gone through once. Empty ones are left out."""
 
     def __init__(self, blocks: Iterable[Any]) -> None:
         self._blocks = blocks
@@ -100,7 +100,8 @@ class IterableBlocks:
     def __iter__(self) -> Iterator[Block]:
         """Take one block after the other."""
         for number, X in enumerate(self._blocks):
-            yield Block(X, None, f"X, block {number}")
+            if getattr(X, "shape", None) is None or X.shape[:1] != (0,):
+                yield Block(X, None, f"X, block {number}")
 
 
 class DaskArrayBlocks:
@@ -113,7 +114,7 @@ class DaskArrayBlocks:
             )
         if not all(size == size for chunks in array.chunks for size in chunks):  # NaN
             raise ValueError("X: a Dask array of chunks of unknown sizes; call compute_chunk_sizes() first")
-        self._array = array
+        self._array = of_few_layers(array)
         self.sizes = (int(array.shape[0]),)
 
     def _parts(self) -> Iterator[tuple[Any, slice, str]]:
@@ -139,8 +140,19 @@ class DaskArrayBlocks:
         """Return the blocks unread, each an object of ``dask.delayed``."""
         import dask
 
-        same = dask.delayed(np.asarray)
+        same = dask.delayed(np.asanyarray)  # the mask of a masked array counts
         return [Block(same(part), where, called) for part, where, called in self._parts()]
+
+
+def of_few_layers(collection: Any) -> Any:
+    """Return a Dask collection with a graph of one layer, if it was of many.
+
+    Each block carries the graph of the whole, of which its own tasks are cut out layer by layer.
+    """
+    import dask
+
+    layers = getattr(collection.__dask_graph__(), "layers", ())
+    return collection if len(layers) <= MANY_LAYERS else dask.optimize(collection)[0]
 
 
 def grouped(chunks: Sequence[int], most: int) -> list[slice]:

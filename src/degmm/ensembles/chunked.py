@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from degmm.ensembles import blocks
-from degmm.ensembles.blocks import READING, Block, grouped
+from degmm.ensembles.blocks import READING, Block, grouped, of_few_layers
 from degmm.ensembles.dataset import Roles, dataset_of, from_dataset, roles_of
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.summary import some
@@ -36,7 +36,7 @@ class ChunkedEnsemble:
     def __init__(self, dataset: "xr.Dataset", *, name: str = "X", **options: Any) -> None:
         wanted = options.get("variables")
         self._options = {**options, "variables": [wanted] if isinstance(wanted, str) else wanted}
-        self._name, self._dataset = name, dataset
+        self._name, self._dataset = name, of_few_layers(dataset)
         keys = ("member_dim", "feature_dims", "observation")
         self._roles: Roles = roles_of(dataset, self._options["variables"], *(options.get(k) for k in keys))
         arrays = dataset[self._roles.names].unify_chunks()

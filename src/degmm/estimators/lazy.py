@@ -44,11 +44,13 @@ def lazily(
     Raises
     ------
     ValueError
-        If the model does not fit the ensembles' names and sizes. What only their values can tell is
-        raised when they are read.
+        If the model does not fit the ensembles' names and sizes, or the context. What only their values
+        can tell is raised when they are read.
     """
     check_is_fitted(model)
-    model._validated(blocks.example())
+    example = blocks.example()
+    model._validated(example)
+    _check_context(model, example, options.get("context"), int(np.prod(blocks.sizes)))
     dtype = np.dtype(np.int64 if name in WHOLE_NUMBERS else model._precision)
     tail = (model.n_components,) * len(over)
     whole = said_of(blocks, partial(_answer, method), model, options, tail, dtype)
@@ -112,6 +114,13 @@ def _of_block(
     except ValueError as error:
         raise ValueError(f"{called}: {str(error).removeprefix('X: ')}") from error
     return np.asarray(found, dtype).reshape(shape)
+
+
+def _check_context(model: Any, example: Any, context: Any, n: int) -> None:
+    """Raise an error if a context is missing, or not of the model's columns: as seen in one row."""
+    rows = _rows(context, n)
+    one = model._context_of(example, context if rows is None else rows[:1])
+    getattr(model, "_checked_context", model._log_prior)(one, 1)
 
 
 def _rows(context: Any, n: int) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from degmm.inference.large import LargeMoments, PagedMoments
 from degmm.merging import BlockMoments, Summary, block_moments
 from degmm.moments import Moments, Scaling
 from degmm.processes import need_one_process
-from degmm.spill import Gathered
+from degmm.spill import NO_BLOCKS, Gathered
 from degmm.threads import cores
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: 
         places.append(slice(n, n + size) if where is None else where)
         n += size
     if first is None or gathered.summary is None:
-        raise ValueError("X: no blocks of ensembles; pass at least one")
+        raise ValueError(NO_BLOCKS)
     if given is not None and len(given) != n:
         raise ValueError(f"sample_weight: {len(given)} weights for the {n} ensembles of all blocks")
     check_enough(gathered.summary, n, model.n_components)

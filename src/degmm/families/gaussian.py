@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
@@ -11,6 +12,8 @@ from degmm.arrays import Array
 from degmm.moments import UNROLLED_FEATURES, triangle
 
 LOG_2PI = float(np.log(2 * np.pi))
+EXACT = lax.Precision.HIGHEST
+"""Of sums over ensembles: left to themselves, accelerators multiply float32 with fewer digits."""
 
 
 class Cholesky(NamedTuple):
@@ -93,12 +96,12 @@ def weighted_sums(
 
 def weighted_mean_sum(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float[Array, "K D"]:
     """Return Σ_i mass_ki d_ki."""
-    return jnp.einsum("kn,kdn->kd", mass, d)
+    return jnp.einsum("kn,kdn->kd", mass, d, precision=EXACT)
 
 
 def weighted_scatter(weight: Float[Array, "K n"], scatter: Float[Array, "P n"]) -> Float[Array, "K P"]:
     """Return Σ_i weight_ki S_i, packed."""
-    return weight @ scatter.T
+    return jnp.matmul(weight, scatter.T, precision=EXACT)
 
 
 def weighted_outer(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float[Array, "K P"]:
@@ -106,7 +109,7 @@ def weighted_outer(mass: Float[Array, "K n"], d: Float[Array, "K D n"]) -> Float
     D = d.shape[1]
     if D > UNROLLED_FEATURES:
         rows, columns = triangle(D)
-        return jnp.einsum("kdn,ken->kde", mass[:, None, :] * d, d)[:, rows, columns]
+        return jnp.einsum("kdn,ken->kde", mass[:, None, :] * d, d, precision=EXACT)[:, rows, columns]
     return _weighted(mass, _products(d))
 
 
@@ -115,7 +118,7 @@ def _products(d: Float[Array, "K D n"]) -> list[Float[Array, "K n"]]:
 
 
 def _weighted(mass: Float[Array, "K n"], rows: list[Float[Array, "K n"]]) -> Float[Array, "K R"]:
-    return jnp.einsum("kn,krn->kr", mass, jnp.stack(rows, axis=1))
+    return jnp.einsum("kn,krn->kr", mass, jnp.stack(rows, axis=1), precision=EXACT)
 
 
 def floored_weights(mass: Float[Array, "K"], floor: Float[Array, ""]) -> Float[Array, "K"]:
