@@ -70,16 +70,6 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks_module, "BLOCK_BYTES", 1)
 
 
-def test_workers_see_a_mask(data, start, client):
-    X, _ = data
-    masked = np.ma.masked_invalid(X)
-    masked.data[masked.mask] = 1e3
-    whole = EGMM(3, init_params=start, **SETTINGS).fit(X)
-    assert_same_fit(
-        EGMM(3, init_params=start, **SETTINGS).fit(da.from_array(masked, chunks=(450, 8, 2))), whole
-    )
-
-
 @pytest.mark.parametrize("where", ["memory", "file"])
 def test_a_dask_array_is_streamed(data, start, where, request):
     X, weights = data
@@ -328,3 +318,13 @@ def test_the_scheduler_is_lost_in_mid_fit(data, start, small_blocks, tmp_path):
             client.close(timeout=2)
     assert len(passes) == 5
     assert not hasattr(model, "means_")
+
+
+def test_workers_see_a_mask(data, start, client):
+    X, _ = data
+    masked = np.ma.masked_invalid(X)
+    masked.data[masked.mask] = 1e3
+    whole = EGMM(3, init_params=start, **SETTINGS).fit(X)
+    assert_same_fit(
+        EGMM(3, init_params=start, **SETTINGS).fit(da.from_array(masked, chunks=(450, 8, 2))), whole
+    )
