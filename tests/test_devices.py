@@ -223,7 +223,7 @@ def test_bad_devices():
     for given, message in (
         (Mesh(one.reshape(1, 1), ("data", "model")), r"a mesh of one axis.*2 axes \(data: 1, model: 1\)"),
         (10_000, r"asked for 10000, and JAX has \d+ here"),
-        (0, "asked for 0"),
+        (0, "expected at least 1; got 0"),
         (True, "got True"),
         ("gpu", "got 'gpu'"),
         ([], r"got \[\]"),
