@@ -42,6 +42,27 @@ def test_chunks_equal_the_whole(monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("members", [4, 5, 8])
+@pytest.mark.parametrize("first", [0, 1, 4, 9])
+def test_members_used_where_they_lie_equal_copies(monkeypatch, members, first):
+    room = np.random.default_rng(4).normal(size=41_000).astype(np.float32)
+    start = -room.ctypes.data % 64 // 4 + first  # numbers after a multiple of 64 bytes
+    X = room[start : start + 1003 * members * 2].reshape(1003, members, 2)
+    X[300:400, 0] = X[700, 1] = X[1002, 2] = np.nan
+    units = Scaling(np.zeros(2), np.ones(2))
+    monkeypatch.setattr(module, "CHUNK_VALUES", 64 * members * 2)
+    places = [first * 4 + i * members * 8 for i in range(16)]
+    assert module._laid_out(X, np.float32, 64)[2] == any(place % 64 == 0 for place in places)
+    found = moments_of(X, np.ones(1003), units)
+    monkeypatch.setattr(module, "CHUNKS_IN_PLACE", 1e9)
+    assert not module._laid_out(X, np.float32, 64)[2]
+    for one, other in zip(found, moments_of(X, np.ones(1003), units), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-6, atol=1e-6)
+    counts, means, _ = plain_moments(X.astype(np.float64))
+    np.testing.assert_array_equal(found.counts, counts)
+    np.testing.assert_allclose(np.asarray(found.mean).T, means, atol=1e-6)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
 def test_offsets_and_scales_lose_nothing(dtype, tolerance):
     rng = np.random.default_rng(2)

@@ -8,8 +8,10 @@ Ensembles run along the last axis, so that the passes over them vectorise, and o
 scatter the lower triangle alone is kept, row by row.
 """
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +26,8 @@ from degmm.processes import gathered, largest, total
 from degmm.sharding import AXIS, Spec, n_local
 from degmm.threads import cores
 
-CHUNK_VALUES = 2**19
-"""Members are read in chunks of about this many numbers, which fit into a processor's cache."""
+CHUNK_VALUES = 2**20
+"""Members are read in chunks of about this many numbers: near a processor's cache, and worth a call."""
 ROUGH_SAMPLE = (1000, 20)
 """Numbers of ensembles, and of members of each, that a first guess of centre and scale is taken from."""
 OUTLYING = 100
@@ -38,6 +40,8 @@ ALIGNMENT = 64
 """Bytes that the address of an array must be a multiple of for JAX to use it where it lies."""
 QUARTILES_APART = 1.349
 """Distance of a normal distribution's quartiles, in standard deviations."""
+CHUNKS_IN_PLACE = 8
+"""Fewer chunks are copied: the one that may come before the first aligned address would cost as much."""
 UNROLLED_FEATURES = 4
 """Up to this D products with D × D matrices are written out along the ensembles, several times faster."""
 
@@ -168,29 +172,37 @@ def moments_of(
     rest = ((scaling.centre - leading.astype(np.float64)) / scaling.scale).astype(inner)
     inverse_scale = (1.0 / scaling.scale).astype(inner)
     chunk = int(np.clip(CHUNK_VALUES // (M * D), 1, bucket(n)))
+    first, chunk, in_place = _laid_out(X, inner, chunk)
+    spans = [*pairwise([*([0] if first else []), *range(first, n, chunk), n])]
 
-    def some(starts: range) -> list[list[np.ndarray]]:
+    def some(spans: list[tuple[int, int]]) -> list[list[np.ndarray]]:
         block = _aligned((chunk, M, D), inner)
-        found = []
+        found, complete = [], False
         with precision_of(inner):  # JAX keeps it by thread
-            for start in starts:
-                length = min(chunk, n - start)
-                block[:length] = X[start : start + length]
-                block[length:] = block[0]  # few shapes, hence few compilations
-                with np.errstate(all="ignore"):  # a sum tells faster than a search
-                    complete = not np.isnan(block.sum())
-                part = _chunk_moments(jax.device_put(block), leading, rest, inverse_scale, complete)
+            for start, stop in spans:
+                length = stop - start
+                if in_place and length == chunk:
+                    members = X[start:stop]
+                else:
+                    block[:length] = X[start:stop]
+                    block[length:] = block[0]  # few shapes, hence few compilations
+                    members = block
+                # A chunk after a complete one is taken to be so too, until its means say otherwise.
+                complete = complete or not np.isnan(members.sum())
+                of = partial(_chunk_moments, jax.device_put(members), leading, rest, inverse_scale)
+                part = of(complete)
+                if complete and np.isnan(part[1]).any():
+                    complete, part = False, of(False)
                 found.append([np.asarray(a, dtype)[..., :length] for a in part])  # waits for them
         return found
 
-    count = -(-n // chunk)
-    threads = min(cores(), count)
+    threads = min(cores(), len(spans))
     if threads == 1:
-        parts = some(range(0, n, chunk))
+        parts = some(spans)
     else:
-        each = -(-count // threads) * chunk
+        each = -(-len(spans) // threads)
         with ThreadPoolExecutor(threads) as pool:
-            shares = pool.map(some, (range(a, min(a + each, n), chunk) for a in range(0, n, each)))
+            shares = pool.map(some, (spans[a : a + each] for a in range(0, len(spans), each)))
             parts = [part for share in shares for part in share]
     counts, mean, scatter = (
         np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True)
@@ -204,6 +216,21 @@ def in_precision(weights: Float[np.ndarray, "n"], dtype: Any) -> Float[np.ndarra
     What counts must not be rounded to what does not, since how many do is counted elsewhere too.
     """
     return np.where(weights > 0, np.maximum(weights, np.finfo(dtype).tiny), 0).astype(dtype)
+
+
+def _laid_out(X: Float[np.ndarray, "n M D"], dtype: Any, chunk: int) -> tuple[int, int, bool]:
+    """Return where chunks begin, how many ensembles they hold, and whether JAX uses them where they lie.
+
+    It does if their addresses are multiples of ``ALIGNMENT``; then the members are not copied first. The
+    few ensembles before the first such address are a chunk of their own.
+    """
+    row = X.strides[0]
+    recurs = ALIGNMENT // math.gcd(row, ALIGNMENT)  # ensembles
+    if X.dtype == dtype and X.flags.c_contiguous and len(X) >= CHUNKS_IN_PLACE * chunk and chunk >= recurs:
+        for first in range(recurs):
+            if (X.ctypes.data + first * row) % ALIGNMENT == 0:
+                return first, chunk // recurs * recurs, True
+    return 0, chunk, False
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -13,8 +13,6 @@ BLOCK_BYTES = 2**26
 """Members of a chunked array are read in blocks of whole chunks that take about this much."""
 MANY_LAYERS = 20
 """A Dask graph of more layers is put into one."""
-READING: dict[str, Any] = {"scheduler": "synchronous"}
-"""How Dask reads the chunks of a block: several blocks are read at once, not the chunks of one."""
 
 
 class Block(NamedTuple):
@@ -125,7 +123,7 @@ class DaskArrayBlocks:
     def __iter__(self) -> Iterator[Block]:
         """Return the blocks unread."""
         for part, where, called in self._parts():
-            yield Block(partial(part.compute, **READING), where, called)
+            yield Block(partial(_first_of, part), where, called)
 
     def example(self) -> np.ndarray:
         """Return one case of the sizes and type of all, its values made up."""
@@ -142,6 +140,21 @@ class DaskArrayBlocks:
 
         same = dask.delayed(np.asanyarray)  # the mask of a masked array counts
         return [Block(same(part), where, called) for part, where, called in self._parts()]
+
+
+def computed(*arrays: Any) -> tuple[np.ndarray, ...]:
+    """Return Dask arrays in memory, for whom only reads them: a single chunk is not copied, as Dask would.
+
+    They are read in this thread: several blocks are read at once, not the chunks of one.
+    """
+    import dask
+
+    parts = (array.to_delayed().item() if array.npartitions == 1 else array for array in arrays)
+    return dask.compute(*parts, scheduler="synchronous")
+
+
+def _first_of(array: Any) -> np.ndarray:
+    return computed(array)[0]
 
 
 def of_few_layers(collection: Any) -> Any:

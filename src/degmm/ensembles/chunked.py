@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from degmm.ensembles import blocks
-from degmm.ensembles.blocks import READING, Block, grouped, of_few_layers
+from degmm.ensembles.blocks import Block, computed, grouped, of_few_layers
 from degmm.ensembles.dataset import Roles, dataset_of, from_dataset, roles_of
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.summary import some
@@ -133,7 +133,13 @@ class ChunkedEnsemble:
             yield Block(partial(self._read, where), self._places(where), self._called(where))
 
     def _read(self, where: dict[str, slice]) -> Ensemble:
-        return self._ensemble(self._part(where, observed=False).load(**READING))
+        part = self._part(where, observed=False).copy()
+        chunked = {k: v for k, v in part.variables.items() if v.chunks}
+        for variable, values in zip(
+            chunked.values(), computed(*(v.data for v in chunked.values())), strict=True
+        ):
+            variable.data = values
+        return self._ensemble(part)
 
     def example(self) -> Ensemble:
         """Return one case of the sizes, type and names of all, its values made up."""
