@@ -121,6 +121,26 @@ def test_blocks_hold_what_the_file_holds(grid, small_blocks):
     assert unread.nbytes == dataset["t2m"].nbytes * 2
 
 
+def test_variables_of_unequal_chunks(grid):
+    """Dask returns collections of two kinds, such as one chunk and several, in another order."""
+    dataset = grid[1].isel(station=slice(0, 10))
+    three = xr.Dataset({name: dataset["t2m"] + k * 100 for k, name in enumerate("abc")})
+    three = three.assign_coords(lead=("date", np.arange(30.0)))
+    three["weight"] = dataset["t2m"].isel(member=0, drop=True) * 0 + three["lead"]
+    three["weight"].attrs["degmm_role"] = "weights"
+    chunked = three.chunk()
+    for name in "bc":
+        chunked[name] = three[name].chunk(date=5)
+    chunked["weight"] = three["weight"].chunk(station=4)
+    chunked = chunked.assign_coords(lead=("date", da.from_array(np.arange(30.0), chunks=-1)))
+    unread, in_memory = ChunkedEnsemble(chunked), ChunkedEnsemble(three.chunk()).compute()
+    parts = [block.X() for block in unread]
+    for what in ("values", "weights"):
+        found = np.concatenate([getattr(part, what) for part in parts])
+        np.testing.assert_array_equal(found, getattr(in_memory, what))
+    np.testing.assert_array_equal(parts[0].coords["lead"], in_memory.coords["lead"])
+
+
 def test_blocks_of_several_chunks(grid):
     unread = read_ensemble(grid[0], chunks={})
     assert len(list(unread)) == 1

@@ -9,7 +9,7 @@ from degmm import Ensemble
 from degmm.calibration import EMOS, RegimeEMOS, cross_validated, ecc, error_copula
 from degmm.evaluation import evaluate
 from degmm.forecast_results import forecast_dataset, forecast_table
-from degmm.verification import crps_ensemble, energy_score
+from degmm.verification import central_interval, coverage, crps_ensemble, energy_score, log_score, pit
 
 N, M = 120, 8
 
@@ -46,6 +46,21 @@ def test_observations_go_by_their_labels(labelled):
     np.testing.assert_array_equal(EMOS().fit(X, y.to_numpy()).predict(X).mean(), expected)
     nameless = xr.DataArray(y.to_numpy(), dims=("row", "column"))
     np.testing.assert_array_equal(EMOS().fit(X, nameless).predict(X).mean(), expected)
+
+
+def test_judgements_go_by_labels():
+    rng = np.random.default_rng(2)
+    times = pd.date_range("2001", periods=60)
+    X = xr.DataArray(rng.gamma(1, 2, (60, 7)), dims=("time", "number"), coords={"time": times})
+    y = np.maximum(X.mean("number") + rng.normal(-1, 1, 60), 0)
+    forecast, other = EMOS("censored_logistic").fit(X, y).predict(X), y[rng.permutation(60)]
+    assert (y == 0).any()
+    for of in (log_score, pit, lambda *args: coverage(*args).coverage, lambda f, y: f.cdf_below(y)):
+        np.testing.assert_array_equal(of(forecast, other), of(forecast, y))
+        np.testing.assert_array_equal(of(forecast, y.to_numpy()), of(forecast, y))
+    below = forecast.cdf_below(other)
+    assert below.name == "cdf_below"
+    np.testing.assert_array_equal(below[(y == 0).to_numpy()], 0)
 
 
 def test_labels_that_do_not_fit_are_told(labelled):
@@ -88,6 +103,14 @@ def test_grids_of_stations_and_times():
     assert crps.dims == ("station", "time")
     np.testing.assert_array_equal(crps, np.asarray(model.predict(X).crps(y)))
     np.testing.assert_allclose(crps_ensemble(X, y.T), crps_ensemble(X, y))
+    forecast, plain = model.predict(X), model.predict(X.to_numpy().reshape(120, 6))
+    for found, expected in (
+        (log_score(forecast, y.T), log_score(plain, y.to_numpy().ravel())),
+        (pit(forecast, y.T), pit(plain, y.to_numpy().ravel())),
+        (central_interval(forecast), central_interval(plain)),
+        (central_interval(X), central_interval(X.to_numpy().reshape(120, 6))),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
     with pytest.raises(ValueError, match="y: no dimension 'station' of the cases"):
         EMOS().fit(X, y.mean("station"))
 

@@ -60,6 +60,11 @@ def test_masked_values_are_absent(X, dtype):
         EGMM(2, **FEW).fit(masked).covariances_, EGMM(2, **FEW).fit(absent).covariances_
     )
 
+    listed = EGMM(2, **FEW).fit([*masked])
+    np.testing.assert_array_equal(listed.means_, EGMM(2, **FEW).fit(absent).means_)
+    with pytest.raises(ValueError, match="got nan at ensemble 3"):
+        EGMM(2, **FEW).fit(X, sample_weight=np.ma.array(np.ones(len(X)), mask=np.arange(len(X)) == 3))
+
 
 @pytest.mark.parametrize("model", [EGMM(2, **FEW), DEGMM(2, **SHORT)])
 def test_weight_0_is_absence(X, model):

@@ -5,8 +5,32 @@ import pytest
 from scipy.stats import norm
 
 from degmm import Ensemble
+from degmm.calibration import Forecast
 from degmm.density import MixtureDensity
-from degmm.verification import crps_ensemble, energy_score, log_score, scores, variogram_score
+from degmm.verification import (
+    coverage,
+    crps_ensemble,
+    energy_score,
+    log_score,
+    pit,
+    ranks,
+    scores,
+    variogram_score,
+)
+
+
+def test_what_is_masked_is_missing():
+    rng = np.random.default_rng(5)
+    X, y = rng.normal(size=(30, 6)), rng.normal(size=30)
+    X[4, 1] = X[5] = y[7] = np.nan
+    masked_X, masked_y = np.ma.masked_invalid(X), np.ma.masked_invalid(y)
+    masked_X.data[masked_X.mask], masked_y.data[masked_y.mask] = 1e4, -9999
+    forecast = Forecast(*np.stack([np.ones(30), np.zeros(30), np.ones(30)])[..., None])
+    for of in (crps_ensemble, ranks, lambda X, y: forecast.crps(y), lambda X, y: pit(forecast, y)):
+        found = of(masked_X, masked_y)
+        np.testing.assert_array_equal(found, of(X, y))
+        assert np.isnan(found[7]) or found[7] == -1
+    assert coverage(forecast, masked_y) == coverage(forecast, y)
 
 
 @pytest.fixture

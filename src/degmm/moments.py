@@ -188,7 +188,8 @@ def moments_of(
                     block[length:] = block[0]  # few shapes, hence few compilations
                     members = block
                 # A chunk after a complete one is taken to be so too, until its means say otherwise.
-                complete = complete or not np.isnan(members.sum())
+                with np.errstate(invalid="ignore"):  # some NaNs signal
+                    complete = complete or not np.isnan(members.sum())
                 of = partial(_chunk_moments, jax.device_put(members), leading, rest, inverse_scale)
                 part = of(complete)
                 if complete and np.isnan(part[1]).any():

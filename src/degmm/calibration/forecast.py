@@ -11,6 +11,7 @@ from degmm.calibration.families import find_family
 from degmm.calibration.rows import on_rows
 from degmm.choices import find
 from degmm.ensembles import Ensemble
+from degmm.ensembles.arrays import without_masks
 from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_integer, generator
 
@@ -149,11 +150,11 @@ class Forecast:
 
         The argument is that of :meth:`cdf`.
         """
-        found = self.cdf(y)
-        if not find_family(self.family).from_zero:
-            return found
-        values = np.broadcast_to(np.asarray(y, np.float64), found.shape)
-        return found * np.where(values > 0, 1.0, np.where(np.isnan(values), np.nan, 0.0))
+        values = self._points(y)
+        found = self._with("cdf", values)
+        if find_family(self.family).from_zero:
+            found = found * np.where(values <= 0, 0.0, 1.0)
+        return self._of_points(found, "cdf_below")
 
     def logpdf(self, y: Any) -> Any:
         """Return the log density at y in nats, or the log probability of a y that has one (0, if censored).
@@ -248,17 +249,23 @@ class Forecast:
         return on_rows(what, self.family, values.reshape(-1), *parts).reshape(values.shape)
 
     def _at(self, what: str, y: Any, name: str | None = None) -> Any:
+        return self._of_points(self._with(what, self._points(y)), name or what)
+
+    def _points(self, y: Any) -> np.ndarray:
+        """Return y in the order of the cases, of their shape or with some for each."""
         y = of_cases(self.labels, y, "y")
         try:
-            values = np.asarray(y, np.float64)
+            values = np.asarray(without_masks(y), np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(f"y: could not be read as an array of numbers ({error})") from error
         values = np.broadcast_to(values, self.shape) if values.ndim == 0 else values
         rank = len(self.shape)
         if values.shape[:rank] != self.shape or values.ndim > rank + 1:
             raise ValueError(f"y: expected shape {self.shape}, or that with m at the end; got {values.shape}")
-        over = ("point",) * (values.ndim - rank)
-        return self._labelled(self._with(what, values), name or what, over)
+        return values
+
+    def _of_points(self, values: np.ndarray, name: str) -> Any:
+        return self._labelled(values, name, ("point",) * (values.ndim - len(self.shape)))
 
     def _drawn(self, m: int, random_state: Any) -> np.ndarray:
         rng = generator(random_state)

@@ -36,6 +36,16 @@ def as_floats(values: np.ndarray) -> np.ndarray:
     return values.astype(own, copy=False)
 
 
+def without_masks(values: Any) -> Any:
+    """Return a masked array, or a list with some in it, with NaN for what is masked; all else as it is."""
+    if isinstance(values, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in values):
+        return [without_masks(part) for part in values]
+    if not isinstance(values, np.ma.MaskedArray) or values.dtype.kind not in "biufO":
+        return values
+    plain, mask = values.data, np.ma.getmaskarray(values)
+    return np.where(mask, np.nan, plain) if mask.any() else plain
+
+
 def labelled(X: Any) -> Any:
     """Return an ``xarray.DataArray`` or unread ensembles as an ``Ensemble``, and anything else as it is."""
     from degmm.ensembles.chunked import ChunkedEnsemble
@@ -111,8 +121,7 @@ def numbers_of(values: Any, name: str) -> np.ndarray:
             "through its blocks one by one"
         )
     try:
-        mask = np.ma.getmask(values) if isinstance(values, np.ma.MaskedArray) else None
-        values = np.asarray(values)
+        values = np.asarray(without_masks(values))
         if values.dtype.kind == "c":
             raise ValueError(
                 f"{name}: Complex data not supported; pass real and imaginary parts as variables"
@@ -120,8 +129,6 @@ def numbers_of(values: Any, name: str) -> np.ndarray:
         if values.dtype.kind in "mM":
             raise ValueError(f"{name}: dates or durations ({values.dtype}); pass numbers, in a unit of yours")
         values = as_floats(values)
-        if mask is not None and mask.any():
-            values = np.where(mask, np.nan, values).astype(values.dtype, copy=False)
     except (TypeError, ValueError) as error:
         if str(error).startswith(f"{name}:"):
             raise

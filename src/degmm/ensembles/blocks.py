@@ -143,13 +143,15 @@ class DaskArrayBlocks:
 
 
 def computed(*arrays: Any) -> tuple[np.ndarray, ...]:
-    """Return Dask arrays in memory, for whom only reads them: a single chunk is not copied, as Dask would.
+    """Return Dask arrays in memory, for whom only reads them: single chunks are not copied, as Dask would.
 
     They are read in this thread: several blocks are read at once, not the chunks of one.
     """
     import dask
 
-    parts = (array.to_delayed().item() if array.npartitions == 1 else array for array in arrays)
+    # Collections of two kinds are not returned in their order.
+    single = all(array.npartitions == 1 for array in arrays)
+    parts = [array.to_delayed().item() for array in arrays] if single else arrays
     return dask.compute(*parts, scheduler="synchronous")
 
 

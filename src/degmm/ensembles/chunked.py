@@ -134,7 +134,7 @@ class ChunkedEnsemble:
 
     def _read(self, where: dict[str, slice]) -> Ensemble:
         part = self._part(where, observed=False).copy()
-        chunked = {k: v for k, v in part.variables.items() if v.chunks}
+        chunked = {k: v for k, v in part.variables.items() if v.chunks is not None}
         for variable, values in zip(
             chunked.values(), computed(*(v.data for v in chunked.values())), strict=True
         ):

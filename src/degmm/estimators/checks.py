@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from degmm.ensembles import Ensemble
+from degmm.ensembles.arrays import without_masks
 from degmm.sharding import current_mesh
 
 
@@ -47,7 +48,7 @@ def check_weights(sample_weight: Any, n: int, X: Any = None, *, called: str = ""
     if sample_weight is None:
         return np.ones(n)
     try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
+        weights = np.asarray(without_masks(sample_weight), dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sample_weight: could not be read as an array of numbers ({error})") from error
     if weights.ndim == 0:
@@ -159,6 +160,7 @@ def check_share(name: str, value: Any, *, below: float | None = None) -> float:
 
 def check_context(context: Any, n: int, n_columns: int | None = None) -> np.ndarray:
     """Return a context as an array (n, C) in float64; (n,) is read as C = 1."""
+    context = without_masks(context)
     kind = np.asarray(context).dtype.kind
     if kind in "mMc":
         raise ValueError(

@@ -1,27 +1,40 @@
 """What the scores and tests read: members and observations as checked arrays."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from degmm.ensembles.arrays import labelled, members_of
+from degmm.ensembles.arrays import labelled, members_of, without_masks
 from degmm.ensembles.matching import of_cases
 
 
 def one_variable(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n"]]:
     """Return the members of one variable and the observations of it, in float64."""
     X = labelled(X)
-    members, observed = numbers("X", members_of(X)), numbers("y", of_cases(X, y, "y"))
+    members, observed = members_of_one(X), numbers("y", of_cases(X, y, "y"))
+    if observed.shape != members.shape[:1]:
+        raise ValueError(f"y: expected one observation a case, shape ({len(members)},), got {observed.shape}")
+    return members, observed
+
+
+def members_of_one(X: Any) -> Float[np.ndarray, "n M"]:
+    """Return the members of one variable, in float64."""
+    members = numbers("X", members_of(X))
     if members.ndim == 3 and members.shape[2] == 1:
         members = members[..., 0]
     if members.ndim != 2 or 0 in members.shape:
         raise ValueError(
             f"X: expected the members of one variable, shape (n, M) or (n, M, 1), got {members.shape}"
         )
-    if observed.shape != members.shape[:1]:
-        raise ValueError(f"y: expected one observation a case, shape ({len(members)},), got {observed.shape}")
-    return members, observed
+    return members
+
+
+def by_position(forecast: Any, y: Any) -> tuple[Any, Any]:
+    """Return a forecast without its labels, and observations in the order of its cases."""
+    labels = getattr(forecast, "labels", None)
+    return (forecast, y) if labels is None else (replace(forecast, labels=None), of_cases(labels, y, "y"))
 
 
 def several_variables(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M D"], Float[np.ndarray, "n D"]]:
@@ -40,7 +53,7 @@ def several_variables(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M D"], Float
 def numbers(name: str, values: Any) -> np.ndarray:
     """Return values as float64, which may be NaN but not infinite."""
     try:
-        found = np.asarray(values, np.float64)
+        found = np.asarray(without_masks(values), np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: could not be read as an array of numbers ({error})") from error
     if np.isinf(found).any():

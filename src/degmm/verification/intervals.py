@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from degmm.verification.arrays import generator, one_variable, share
+from degmm.verification.arrays import by_position, generator, members_of_one, one_variable, share
 from degmm.verification.pit import pit
 from degmm.verification.ranks import ranks_among
 
@@ -120,9 +120,10 @@ def central_interval(
     """
     level = share("level", level)
     if hasattr(forecast, "quantile") and hasattr(forecast, "cdf"):
+        forecast, _ = by_position(forecast, None)
         ends = np.asarray(forecast.quantile([(1 - level) / 2, (1 + level) / 2]), np.float64)
         return ends[..., 0], ends[..., 1]
-    ordered = np.sort(one_variable(forecast, np.zeros(len(forecast)))[0], axis=1)  # NaN come last
+    ordered = np.sort(members_of_one(forecast), axis=1)  # NaN come last
     M = (~np.isnan(ordered)).sum(axis=1)
     out = outside(M, level)
     n, has = np.arange(len(ordered)), M > 1

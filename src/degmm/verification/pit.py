@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from degmm.verification.arrays import generator, whole
+from degmm.verification.arrays import by_position, generator, whole
 from degmm.verification.resampling import block_length_of, circular_starts
 from degmm.verification.scores import with_substitutes
 
@@ -52,6 +52,7 @@ def pit(forecast: HasDistribution, y: Any, seed: Any = 0) -> Float[np.ndarray, "
         If a value of y is infinite, all are missing, or ``cdf`` returns another shape.
     """
     rng = generator(seed)
+    forecast, y = by_position(forecast, y)
     observed, filled = with_substitutes(y)
     values = _probabilities(forecast.cdf(filled), observed)
     if hasattr(forecast, "cdf_below"):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from degmm.ensembles.arrays import labelled
 from degmm.ensembles.matching import of_cases
-from degmm.verification.arrays import numbers, one_variable, several_variables
+from degmm.verification.arrays import by_position, numbers, one_variable, several_variables
 
 BLOCK = 2**22
 """Numbers that a score works on at a time"""
@@ -157,6 +157,7 @@ def log_score(forecast: HasLogDensity, y: Any) -> Float[np.ndarray, "..."]:
     ValueError
         If a value of y is infinite, or all are missing.
     """
+    forecast, y = by_position(forecast, y)
     observed, filled = with_substitutes(y)
     scores = -np.asarray(forecast.logpdf(filled), np.float64)
     missing = np.isnan(observed)
