@@ -176,7 +176,7 @@ def moments_of(
     spans = [*pairwise([*([0] if first else []), *range(first, n, chunk), n])]
 
     def some(spans: list[tuple[int, int]]) -> list[list[np.ndarray]]:
-        block = _aligned((chunk, M, D), inner)
+        block = aligned((chunk, M, D), inner)
         found, complete = [], False
         with precision_of(inner):  # JAX keeps it by thread
             for start, stop in spans:
@@ -234,7 +234,7 @@ def _laid_out(X: Float[np.ndarray, "n M D"], dtype: Any, chunk: int) -> tuple[in
     return 0, chunk, False
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an array that ``jax.device_put`` leaves where it is on a CPU; a copy costs as much as sums."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     room = np.empty(size + ALIGNMENT, np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from degmm.merging import BlockMoments, Summary, in_standard_units, merged, scaling_of
-from degmm.moments import Moments, Scaling, triangle
+from degmm.moments import Moments, Scaling, aligned, triangle
 
 KEPT_BYTES = 2**28
 """Moments of a stream that take more are kept in a file; a fit in memory needs a few times as much."""
@@ -72,7 +72,7 @@ class SpilledMoments:
 
     def page(self, k: int) -> Moments:
         """Return the moments of one page, read anew; several threads may read at once."""
-        page = np.empty((self._rows, self.page_size), self.dtype)
+        page = aligned((self._rows, self.page_size), self.dtype)
         with self._lock:
             self._file.seek(k * page.nbytes)
             if self._file.readinto(page.data.cast("B")) < page.nbytes:
