@@ -5,11 +5,20 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from degmm import Ensemble
-from degmm.calibration import EMOS, RegimeEMOS, cross_validated, ecc, error_copula
+from degmm import DEGMM, EGMM, Ensemble, select_components
+from degmm.calibration import EMOS, RegimeEMOS, cross_validated, ecc, error_copula, schaake_shuffle
 from degmm.evaluation import evaluate
 from degmm.forecast_results import forecast_dataset, forecast_table
-from degmm.verification import central_interval, coverage, crps_ensemble, energy_score, log_score, pit
+from degmm.verification import (
+    central_interval,
+    coverage,
+    crps_ensemble,
+    diebold_mariano,
+    energy_score,
+    log_score,
+    pit,
+    skill_table,
+)
 
 N, M = 120, 8
 
@@ -61,6 +70,112 @@ def test_judgements_go_by_labels():
     below = forecast.cdf_below(other)
     assert below.name == "cdf_below"
     np.testing.assert_array_equal(below[(y == 0).to_numpy()], 0)
+
+
+def test_weights_go_by_their_labels(labelled):
+    X, y, _ = labelled
+    w = xr.DataArray(np.linspace(0.1, 5, N), dims="time", coords={"time": X["time"]})
+    for fit in (
+        lambda w: EMOS().fit(X, y, sample_weight=w).coefficients_,
+        lambda w: EGMM(2, random_state=0).fit(X, sample_weight=w).means_,
+        lambda w: EGMM(2, random_state=0).fit(X.chunk(time=50), sample_weight=w).means_,
+        lambda w: select_components(EGMM(random_state=0), X, [1, 2], sample_weight=w).table["bic"],
+        lambda w: EGMM(2, random_state=0).fit(X).bic(X, sample_weight=w),
+    ):
+        expected = fit(w.to_numpy())
+        np.testing.assert_array_equal(fit(w[::-1]), expected)
+        assert not np.allclose(fit(w.to_numpy()[::-1]), expected, rtol=1e-5)
+
+
+def test_weights_of_a_chunked_grid_go_by_their_labels():
+    rng = np.random.default_rng(3)
+    X = xr.DataArray(
+        rng.normal(size=(30, 4, 5)) + 4 * rng.integers(0, 2, (30, 4, 1)),
+        dims=("time", "station", "number"),
+        coords={"time": pd.date_range("2001", periods=30), "station": [*"abcd"]},
+    ).chunk(time=10, station=2)
+    w = xr.DataArray(rng.uniform(0, 2, (30, 4)), dims=("time", "station"), coords=X.isel(number=0).coords)
+    found = [
+        EGMM(2, random_state=0).fit(X, sample_weight=given).weights_ for given in (w, w.T, w[::-1, ::-1])
+    ]
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_contexts_of_networks_go_by_their_labels(labelled):
+    X, _, context = labelled
+    models = [
+        DEGMM(2, max_epochs=5, random_state=0).fit(X, context=given) for given in (context, context[::-1])
+    ]
+    expected = np.asarray(models[0].predict_proba(X, context=context))
+    np.testing.assert_array_equal(models[1].predict_proba(X, context=context), expected)
+    np.testing.assert_array_equal(models[0].predict_proba(X, context=context[::-1]), expected)
+    lazy = models[0].predict_proba(X.chunk(time=50), context=context[::-1])
+    np.testing.assert_allclose(lazy.compute(), expected, rtol=1e-12)
+
+
+def test_coupling_goes_by_labels(labelled):
+    X, y, _ = labelled
+    forecast = EMOS().fit(X, y).predict(X)
+    expected = ecc(forecast, X)
+    for other in (X[::-1], X[..., ::-1], X.transpose("variable", "number", "time")[:, :, ::-1]):
+        np.testing.assert_array_equal(ecc(forecast, other), expected)
+    np.testing.assert_array_equal(ecc(forecast[:7], X[::-1]), expected[:7])
+    past = y[:50]
+    shuffled = schaake_shuffle(forecast, past)
+    np.testing.assert_array_equal(schaake_shuffle(forecast, past[:, ::-1].T), shuffled)
+    np.testing.assert_array_equal(schaake_shuffle(forecast, past.to_numpy()), shuffled)
+
+
+def test_scores_of_the_same_cases_go_by_labels(labelled):
+    X, y, _ = labelled
+    a = EMOS().fit(X, y).predict(X).crps(y)[:, 0]
+    b = xr.DataArray(crps_ensemble(X, y)[:, 0], dims="time", coords={"time": X["time"]})
+    assert diebold_mariano(a, b[::-1]) == diebold_mariano(a, b) == diebold_mariano(a, b.to_numpy())
+    tables = [skill_table({"a": a, "b": other}, "b", n_replicates=50) for other in (b, b[::-1])]
+    np.testing.assert_array_equal(tables[0]["mean"], tables[1]["mean"])
+    assert tables[1].loc["a", "p_value"] == pytest.approx(tables[0].loc["a", "p_value"], rel=1e-9)
+    with pytest.raises(ValueError, match=r"scores_b: no value for time .*\(1 of 120 such cases\)"):
+        diebold_mariano(a, b[1:])
+
+
+def test_answers_have_the_variables_in_the_order_of_the_question(labelled):
+    X, y, _ = labelled
+    forward, back = (
+        Ensemble.from_numpy(
+            X.to_numpy()[..., order],
+            variables=np.array(["a", "b"])[order],
+            observations=y.to_numpy()[:, order],
+        )
+        for order in (slice(None), slice(None, None, -1))
+    )
+    model = EMOS().fit(forward)
+    forecast, other = model.predict(forward), model.predict(back)
+    assert forecast.variables == ("a", "b")
+    assert other.variables == ("b", "a")
+    np.testing.assert_allclose(
+        other.crps(back.observations)[:, ::-1], forecast.crps(forward.observations), rtol=1e-12
+    )
+    np.testing.assert_allclose(ecc(other, back)[..., ::-1], ecc(forecast, forward), rtol=1e-12)
+    assert model.score(back) == pytest.approx(model.score(forward), rel=1e-12)
+    turned = X[..., ::-1]
+    assert [*model.predict(turned).mean()["variable"].to_numpy()] == ["b", "a"]
+    lazy = model.predict(turned.chunk(time=50)).mean()
+    assert [*lazy["variable"].to_numpy()] == ["b", "a"]
+    np.testing.assert_allclose(lazy.sel(variable=["a", "b"]).compute(), forecast.mean(), rtol=1e-12)
+
+
+def test_regimes_have_the_same_numbers_everywhere(labelled):
+    X, y, _ = labelled
+    model = RegimeEMOS(2, random_state=0).fit(X, y)
+    gamma = model.predict_proba(X)
+    assert gamma.dims == ("time", "regime")
+    shares = gamma.mean("time")
+    for k in gamma["regime"].to_numpy():
+        assert model.regimes_.xs(k, level="regime")["share"].iloc[0] == pytest.approx(
+            float(shares.sel(regime=k))
+        )
 
 
 def test_labels_that_do_not_fit_are_told(labelled):
@@ -120,13 +235,13 @@ def test_variables_in_another_order(labelled):
     data = Ensemble(X.to_numpy(), variables=("a", "b"), observations=y.to_numpy())
     turned = Ensemble(X.to_numpy()[..., ::-1], variables=("b", "a"), observations=y.to_numpy()[:, ::-1])
     model = EMOS().fit(data)
-    assert model.score(turned) == model.score(data)
-    assert model.score(turned, turned.observations) == model.score(data)
+    assert model.score(turned) == pytest.approx(model.score(data), rel=1e-12)
+    assert model.score(turned, turned.observations) == pytest.approx(model.score(data), rel=1e-12)
     forecast = model.predict(turned)
     np.testing.assert_array_equal(ecc(forecast, turned), ecc(forecast, data))
     np.testing.assert_array_equal(
         forecast_dataset(turned, forecast)["forecast_mean"].sel(variable="a"),
-        np.asarray(forecast.mean())[:, 0],
+        np.asarray(forecast.mean())[:, 1],
     )
     pd.testing.assert_frame_equal(forecast_table(turned, forecast), forecast_table(data, forecast))
     settings = RegimeEMOS(1, random_state=0)

@@ -169,7 +169,7 @@ def test_labels_come_back():
     array = xr.DataArray(X, dims=("time", "member"), coords={"time": times}, name="t2m")
     model = RegimeEMOS(2, **BRIEF).fit(array, y, context="season")
     gamma = model.predict_proba(array)
-    assert gamma.dims == ("time", "component")
+    assert gamma.dims == ("time", "regime")
     assert model.predict(array).mean().dims == ("time",)
     assert set(model.regimes_["season"]) <= {"all year"} | {
         text for text in model.regimes_["season"] if "–" in text

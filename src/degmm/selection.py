@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 
-from degmm.ensembles import Ensemble, as_members, members_of
+from degmm.ensembles import as_members, labelled
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_components, check_weights, generator
 from degmm.processes import need_one_process
@@ -99,7 +99,7 @@ def select_components(
         )
     need_one_process("select_components", "call it in one process, outside degmm.devices")
     wanted = check_components(components)
-    X = X if isinstance(X, Ensemble) else members_of(X)
+    X = labelled(X)
     n = as_members(X).shape[0]
     weights = check_weights(sample_weight, n, X)
     if wanted[-1] > n:

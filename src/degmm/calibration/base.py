@@ -16,7 +16,7 @@ from degmm.calibration.minimisation import Result
 from degmm.calibration.observations import observations_of
 from degmm.calibration.predictors import PredictorRecipe, Predictors, member_statistics, values_of
 from degmm.ensembles import Ensemble, labelled
-from degmm.ensembles.matching import of_cases, with_variables
+from degmm.ensembles.matching import of_cases, shared_variables, with_variables
 from degmm.estimators.checks import check_weights
 from degmm.moments import ROUNDING, Scaling
 
@@ -45,10 +45,11 @@ class CalibrationData(NamedTuple):
         D = self.weights.shape[1]
         for d, used in enumerate((self.weights > 0).sum(axis=0)):
             if used < n_parameters:
-                where = "" if D == 1 else f" of variable {d}"
+                names = self.recipe.variables
+                where = "" if D == 1 else f" of {names[d] if names else f'variable {d}'}"
                 raise ValueError(
                     f"X: {used} cases{where} with an observation, a member and a weight above 0 are too "
-                    f"few for {n_parameters} parameters"
+                    f"few for {n_parameters} parameters; give more, or have fewer regimes or less context"
                 )
 
 
@@ -75,11 +76,11 @@ class Calibration(BaseEstimator, ABC):
         n, D = len(forecast), self.n_features_in_
         observed = observations_of(data, y, (n, values_of(data).shape[2]))
         if isinstance(data, Ensemble):
-            names = with_variables(data, self._recipe.variables).variables
+            names = with_variables(data, forecast.variables).variables
             observed = observed[:, [data.variables.index(name) for name in names]]
         crps = forecast.crps(observed.reshape(forecast.shape)).reshape(n, D)
         given = data.weights if sample_weight is None and isinstance(data, Ensemble) else sample_weight
-        weights = np.where(np.isnan(crps), 0, check_weights(given, n)[:, None])
+        weights = np.where(np.isnan(crps), 0, check_weights(given, n, data)[:, None])
         if not weights.any():
             raise ValueError("y: no case has a forecast and an observation")
         return -float(np.average(np.where(weights > 0, crps, 0), weights=weights))
@@ -95,7 +96,7 @@ class Calibration(BaseEstimator, ABC):
         observed = observations_of(X, y, (n, D), at_least_zero=family.from_zero)
         given = X.weights if sample_weight is None and isinstance(X, Ensemble) else sample_weight
         known = ~np.isnan(observed) & (member_statistics(values).counts > 0)
-        case_weights = check_weights(given, n)
+        case_weights = check_weights(given, n, X)
         weights = np.where(known, case_weights[:, None], 0)
         context = self._checked_context(X, context)
         X = self._without_context(X)
@@ -118,7 +119,8 @@ class Calibration(BaseEstimator, ABC):
     ) -> Forecast:
         """Return the forecast of location, scale and perhaps shift in the units of the fit.
 
-        It has the labels of the data where X had such. A case without a location has no forecast.
+        It has the labels of the data where X had such, and the variables in the order of theirs. A case
+        without a location has no forecast.
         """
         location, *spreads = parts
         unit, centre = self._observed.scale[:, None], self._observed.centre[:, None]
@@ -127,13 +129,18 @@ class Calibration(BaseEstimator, ABC):
         parts = [weights, *(np.where(np.isnan(location), np.nan, part) for part in parts)]
         if self.n_features_in_ == 1:
             parts = [part[:, 0] for part in parts]
+        fitted = self._recipe.variables
+        variables = shared_variables(data, fitted)
+        if variables != tuple(fitted):
+            order = [fitted.index(name) for name in variables]
+            parts = [part[:, order] for part in parts]
         names = ("weights", "locations", "scales", "shifts")
         given: dict[str, Any] = dict(zip(names, parts, strict=False))  # shifts where the family has them
         return Forecast(
             **given,
             family=self._family.name,
-            labels=None if data is X else with_variables(data, self._recipe.variables),
-            variables=self._recipe.variables,
+            labels=None if data is X else with_variables(data, variables),
+            variables=variables,
         )
 
     def _checked_context(self, X: Any, context: Any) -> Any:

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from degmm.calibration.forecast import NAMES, Forecast
 from degmm.ensembles.blocks import ChunkedBlocks, as_chunks
 from degmm.ensembles.chunked import ChunkedEnsemble
+from degmm.ensembles.matching import shared_variables
 from degmm.estimators.lazy import said_of
 from degmm.results import chunked_array
 
@@ -82,7 +83,7 @@ class ChunkedForecast:
         if not isinstance(blocks, ChunkedEnsemble):
             return whole
         answer = chunked_array(blocks, whole, NAMES.get(what, what), over)
-        variables = self._model._recipe.variables
+        variables = shared_variables(blocks.first, self._model._recipe.variables)
         return answer.assign_coords({answer.dims[-len(over)]: list(variables)}) if D > 1 else answer
 
 

@@ -1,16 +1,18 @@
 """Copula coupling: calibrated margins, put in the order of the members of an ensemble."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from degmm.calibration.forecast import HOW, Forecast
 from degmm.choices import find
-from degmm.ensembles import labelled, members_of
+from degmm.ensembles import Ensemble, labelled, members_of
 from degmm.ensembles.arrays import numbers_of
-from degmm.ensembles.matching import with_variables
+from degmm.ensembles.matching import in_order, order_of_cases, with_variables
 from degmm.estimators.checks import check_integer, generator
 
 
@@ -27,7 +29,8 @@ def ecc(forecast: Forecast, X: Any, how: str = "quantiles", *, random_state: Any
         Of n cases and D variables.
     X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
         The raw ensembles; for a forecast of a single variable (n, M) or (n, M, 1). A member with a NaN
-        in any variable is absent, and the rest of the case has so many fewer values.
+        in any variable is absent, and the rest of the case has so many fewer values. Cases and variables
+        with labels go by these where the forecast has labels too.
     how : {"quantiles", "random"}
         Quantiles of (j − ½)/M_i (ECC-Q) or random draws (ECC-R).
     random_state : int, Generator or None
@@ -35,8 +38,9 @@ def ecc(forecast: Forecast, X: Any, how: str = "quantiles", *, random_state: Any
 
     Returns
     -------
-    ndarray, shape of X
-        NaN where a member is absent or a case has no forecast; a DataArray if the forecast has labels.
+    ndarray, shape (n, M, D), or (n, M) as X
+        Cases and variables in the order of the forecast; NaN where a member is absent or a case has no
+        forecast; a DataArray if the forecast has labels.
 
     Raises
     ------
@@ -44,6 +48,7 @@ def ecc(forecast: Forecast, X: Any, how: str = "quantiles", *, random_state: Any
         If shapes differ, X has infinite values, or ``how`` is unknown.
     """
     raw = with_variables(labelled(X), forecast.variables)
+    raw = raw[order_of_cases(raw, forecast.labels, "X")] if isinstance(raw, Ensemble) else raw
     members, shape = _template("X", members_of(raw), forecast)
     if len(forecast.shape) == 1 and type(X).__module__.startswith("xarray."):
         shape = shape[:2]  # a single variable is no dimension of it
@@ -63,7 +68,8 @@ def schaake_shuffle(
     forecast : Forecast
         Of n cases and D variables.
     past_observations : array-like, shape (m, D), or (n, m, D) for dates of each case's own
-        Dates with a NaN in any variable are left out; in (n, m, D) they become absent members.
+        Dates with a NaN in any variable are left out; in (n, m, D) they become absent members. Labels
+        along a dimension ``variable`` of a DataArray are matched to the forecast's.
     how, random_state
         As in :func:`ecc`.
 
@@ -77,7 +83,7 @@ def schaake_shuffle(
         If shapes differ, values are infinite, no date is left, or ``how`` is unknown.
     """
     name = "past_observations"
-    past = numbers_of(past_observations, name)
+    past = numbers_of(_by_variable(past_observations, forecast.variables, name), name)
     single = len(forecast.shape) == 1
     if past.ndim == 1 and single:
         past = past[:, None]
@@ -149,6 +155,16 @@ def ranks_within(values: Float[np.ndarray, "n M D"], random_state: Any = None) -
     places = np.broadcast_to(np.arange(values.shape[1])[None, :, None], values.shape)
     np.put_along_axis(ranks, order, places, axis=1)
     return ranks
+
+
+def _by_variable(values: Any, names: Sequence[str], called: str) -> Any:
+    """Return a DataArray with its variables last and in an order; anything else as it is."""
+    if not type(values).__module__.startswith("xarray.") or "variable" not in values.dims:
+        return values
+    index = values.indexes.get("variable")
+    if index is not None and set(index) & set(names):
+        values = in_order(values, "variable", pd.Index(names), called, "variable")
+    return values.transpose(..., "variable")
 
 
 def _coupled(

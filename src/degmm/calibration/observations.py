@@ -1,5 +1,6 @@
 """What was observed, as a calibration takes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,18 @@ def observations_of(
     if values.shape != shape:
         expected = f"({n},)" if D == 1 else f"({n}, {D})"
         raise ValueError(f"y: expected an observation a case, shape {expected}; got {np.shape(y)}")
-    _check(values, np.isinf(values), "infinite; set what is missing to NaN")
+    names = X.variables if isinstance(X, Ensemble) else [f"variable {d}" for d in range(D)]
+    _check(values, np.isinf(values), "infinite; set what is missing to NaN", names)
     if at_least_zero:
-        _check(values, values < 0, "below 0, where the family has no values; use family='normal'")
+        _check(values, values < 0, "below 0, where the family has no values; use family='normal'", names)
     bad = np.isnan(values).all(axis=0)
     if bad.any():
-        where = "" if D == 1 else f" of variable {int(np.argmax(bad))}"
+        where = "" if D == 1 else f" of {names[int(np.argmax(bad))]}"
         raise ValueError(f"y: every observation{where} is missing (NaN)")
     return values
 
 
-def _check(values: np.ndarray, bad: np.ndarray, fault: str) -> None:
+def _check(values: np.ndarray, bad: np.ndarray, fault: str, names: Sequence[str]) -> None:
     if bad.any():
         i, d = np.argwhere(bad)[0]
-        raise ValueError(f"y: {values[i, d]:g} at case {i}, variable {d}, is {fault}")
+        raise ValueError(f"y: {values[i, d]:g} at case {i}, {names[d]}, is {fault}")

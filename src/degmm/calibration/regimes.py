@@ -71,10 +71,10 @@ class RegimeEMOS(Calibration):
     Attributes
     ----------
     regimes_ : pandas.DataFrame
-        What each regime is, a row each (for several variables, one each and variable), numbered as the
-        clusters of the mixture, or from 1 for the most frequent kind of error: ``share`` and number of
-        ``cases``; ``season``, the fewest months in a row with two thirds
-        of them, if there are dates; means over the cases, weighted by γ, of the ``ensemble_mean``, the
+        What each regime is, a row each (for several variables, one each and variable), numbered
+        from 1, in the order of the mixture's clusters or from the most frequent kind of error on: ``share``
+        and number of ``cases``; ``season``, the fewest months in a row with two thirds of them, if there are
+        dates; means over the cases, weighted by γ, of the ``ensemble_mean``, the
         ``ensemble_spread``, the ``bias`` (ensemble mean minus observation), the root-mean-square ``error``
         of the ensemble mean; ``correction``, what the expert adds to the ensemble mean; ``spread_ratio``,
         by how much its standard deviation is larger than the ensemble's (geometric mean); and
@@ -210,7 +210,10 @@ class RegimeEMOS(Calibration):
         return self._forecast(X, data, weights, parts)
 
     def predict_proba(self, X: Any, context: Any = None) -> Any:
-        """Return the probabilities of the regimes of each case, shape (n, K); NaN without a member."""
+        """Return the probabilities of the regimes of each case, shape (n, K); NaN without a member.
+
+        A DataArray if X is one, whose regimes are numbered as in ``regimes_``.
+        """
         from degmm.results import data_array
 
         check_is_fitted(self)
@@ -218,7 +221,10 @@ class RegimeEMOS(Calibration):
         predictors = self._predictors(data, context)
         gamma = self._regimes.proba(data, predictors, context)
         gamma = np.where(np.isnan(predictors.mean).all(axis=1)[:, None], np.nan, gamma)
-        return gamma if data is X else data_array(data, gamma, "regime", ("component",))
+        if data is X:
+            return gamma
+        answer = data_array(data, gamma, "regime_probability", ("regime",))
+        return answer.assign_coords({answer.dims[-1]: np.arange(gamma.shape[1]) + 1})
 
     # --- for the above --------------------------------------------------------------------------
 

@@ -29,17 +29,18 @@ def write_forecasts(session: Session, model: Any, kept: Ensemble, output: Path, 
     D = kept.n_features
     raw = np.asarray(kept.values, np.float64)
     facts = {
-        "mean": np.nanmean(np.asarray(forecast.mean()).reshape(-1, D), axis=0),
-        "raw mean": np.nanmean(raw, axis=(0, 1)),
-        "spread": np.nanmean(np.asarray(forecast.std()).reshape(-1, D), axis=0),
-        "raw spread": np.nanmean(_spread(raw), axis=0),
+        "mean": _means(forecast.mean(), D),
+        "raw mean": _means(raw, D),
+        "spread": _means(forecast.std(), D),
+        "raw spread": _means(_spread(raw), D),
     }
     records = [
         {"variable": name, **{fact: values[d] for fact, values in facts.items()}}
         for d, name in enumerate(kept.variables)
     ]
     rows = [
-        [title, *(f"{values[d]:.3f}" for values in facts.values())] for d, title in enumerate(kept.titles)
+        [title, *("–" if values[d] is None else f"{values[d]:.3f}" for values in facts.values())]
+        for d, title in enumerate(kept.titles)
     ]
     session.table(
         "calibrated forecasts, and the raw ensembles: means over the cases",
@@ -50,6 +51,12 @@ def write_forecasts(session: Session, model: Any, kept: Ensemble, output: Path, 
     if kept.observations is not None and np.isfinite(kept.observations).any():
         session.note(f"mean CRPS where something was observed: {-model.score(kept):.4f}")
     session.wrote(output)
+
+
+def _means(values: Any, D: int) -> list[float | None]:
+    """Return the mean of each variable, the last axis, over all that is no NaN; None of nothing."""
+    columns = np.asarray(values, np.float64).reshape(-1, D).T
+    return [float(np.nanmean(column)) if np.isfinite(column).any() else None for column in columns]
 
 
 def _spread(members: np.ndarray) -> np.ndarray:

@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Int
 
+from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.ensemble import Ensemble
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-def cases_of(data: Ensemble) -> tuple[tuple[str, ...], tuple[int, ...], "xr.Dataset"]:
+def cases_of(data: Ensemble | ChunkedEnsemble) -> tuple[tuple[str, ...], tuple[int, ...], "xr.Dataset"]:
     """Return the dimensions of the cases, their sizes, and a Dataset of the coordinates along them."""
     import xarray as xr
 
+    if isinstance(data, ChunkedEnsemble):
+        return data.case_dims, data.sizes, data.case_coordinates()
     if data.layout is None:
         coords = {name: (data.case_dim, np.asarray(labels)) for name, labels in data.coords.items()}
         return (data.case_dim,), (len(data),), xr.Dataset(coords=coords)
@@ -33,7 +37,7 @@ def of_cases(data: Any, values: Any, name: str) -> Any:
 
     Parameters
     ----------
-    data : Ensemble, or anything else
+    data : Ensemble or ChunkedEnsemble, or anything else
         Of n cases.
     values : xarray.DataArray, or anything else
     name : str
@@ -44,7 +48,7 @@ def of_cases(data: Any, values: Any, name: str) -> Any:
     ValueError
         If a dimension or a label of the cases is missing, or is there twice.
     """
-    if not isinstance(data, Ensemble) or not type(values).__module__.startswith("xarray."):
+    if not isinstance(data, Ensemble | ChunkedEnsemble) or not type(values).__module__.startswith("xarray."):
         return values
     dims, sizes, cases = cases_of(data)
     if not hasattr(values, "isel") or not set(dims) & set(getattr(values, "dims", ())):
@@ -53,14 +57,14 @@ def of_cases(data: Any, values: Any, name: str) -> Any:
     if absent:
         raise ValueError(f"{name}: no dimension {absent[0]!r} of the cases; it has {', '.join(values.dims)}")
     for dim in dims:
-        values = _in_order(values, dim, cases.indexes.get(dim), name, "case")
+        values = in_order(values, dim, cases.indexes.get(dim), name, "case")
     others = sorted((dim for dim in values.dims if dim not in dims), key=lambda dim: dim != "variable")
     if "variable" in others and data.variables:
         import pandas as pd
 
         index = values.indexes.get("variable")
         if index is not None and set(index) & set(data.variables):
-            values = _in_order(values, "variable", pd.Index(data.variables), name, "variable")
+            values = in_order(values, "variable", pd.Index(data.variables), name, "variable")
     array = values.transpose(*dims, *others).to_numpy()
     if array.shape[: len(dims)] != sizes:
         raise ValueError(
@@ -69,7 +73,7 @@ def of_cases(data: Any, values: Any, name: str) -> Any:
     return array.reshape(len(data), *array.shape[len(dims) :])
 
 
-def _in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
+def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
     """Return values with the labels along a dimension in the wanted order."""
     given = values.indexes.get(dim)
     if wanted is None or given is None or wanted.equals(given):
@@ -86,6 +90,22 @@ def _in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
             "pass NaN for what is missing, or an array without labels to go by position"
         )
     return values.isel({dim: places})
+
+
+def order_of_cases(data: Any, wanted: Ensemble | None, name: str) -> Int[np.ndarray, "n"] | slice:
+    """Return the places in labelled ensembles of the cases of others, by labels that both have; else all."""
+    if wanted is None or not isinstance(data, Ensemble):
+        return slice(None)
+    from degmm.results import data_array
+
+    places = of_cases(wanted, data_array(data, np.arange(len(data)), "place"), name)
+    return places if isinstance(places, np.ndarray) else slice(None)
+
+
+def shared_variables(data: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of variables in the order in which labelled ensembles have these variables."""
+    known = data.variables if isinstance(data, Ensemble) else ()
+    return tuple(name for name in known if name in names) if set(names) <= set(known) else tuple(names)
 
 
 def with_variables(data: Any, names: Sequence[str]) -> Any:

@@ -8,13 +8,14 @@ import numpy as np
 
 from degmm.ensembles import Ensemble
 from degmm.ensembles.arrays import without_masks
+from degmm.ensembles.matching import of_cases
 from degmm.sharding import current_mesh
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
     """Return ``value`` if it is an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {_brief(value)}")
     return int(value)
 
 
@@ -23,8 +24,14 @@ def check_number(name: str, value: Any, least: float, *, open_below: bool = Fals
     bad = isinstance(value, bool) or not isinstance(value, numbers.Real) or not np.isfinite(float(value))
     if bad or value < least or (open_below and value == least):
         bound = f"above {least:g}" if open_below else f"of at least {least:g}"
-        raise ValueError(f"{name}: expected a number {bound}, got {value!r}")
+        raise ValueError(f"{name}: expected a number {bound}, got {_brief(value)}")
     return float(value)
+
+
+def _brief(value: Any) -> str:
+    """Return what a message says of a value that is none."""
+    shape = getattr(value, "shape", ())
+    return f"an array of shape {tuple(shape)}" if shape else repr(value)
 
 
 def check_components(components: Iterable[int]) -> list[int]:
@@ -47,6 +54,7 @@ def check_weights(sample_weight: Any, n: int, X: Any = None, *, called: str = ""
         sample_weight = X.weights
     if sample_weight is None:
         return np.ones(n)
+    sample_weight = of_cases(X, sample_weight, "sample_weight")
     try:
         weights = np.asarray(without_masks(sample_weight), dtype=np.float64)
     except (TypeError, ValueError) as error:

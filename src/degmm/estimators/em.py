@@ -5,6 +5,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import clone
 
+from degmm.ensembles import labelled
 from degmm.ensembles.blocks import as_blocks
 from degmm.estimators.base import BaseMixture, TrainingData
 from degmm.estimators.bootstrap import PARAMETERS, Bootstrap
@@ -261,6 +262,7 @@ class EGMM(Mixture):
         """
         need_one_process("bootstrap", "call it in one process, outside degmm.devices")
         n = check_integer("n", n, 2)
+        X = labelled(X)
         moments = self._moments(X)
         block_length = check_integer("block_length", block_length, 1)
         weights = check_weights(sample_weight, moments.n_samples, X)

@@ -10,6 +10,7 @@ import numpy as np
 from degmm.ensembles import Climatology, ContextRecipe, Ensemble, labelled
 from degmm.ensembles.blocks import as_chunks
 from degmm.ensembles.context import named_context
+from degmm.ensembles.matching import of_cases
 from degmm.ensembles.names import NAMELESS, same_unit
 from degmm.estimators.lazy import LAZY, lazily
 from degmm.results import data_array
@@ -97,7 +98,7 @@ def context_given(data: Any, context: Any, recipe: ContextRecipe | None) -> Any:
         fitted = "without one" if recipe is None else f"with {', '.join(recipe.names)}"
         raise ValueError(f"context: {', '.join(names)} was named, and the model was fitted {fitted}")
     if context is not None and names is None:
-        return context
+        return of_cases(data, context, "context")
     if recipe is not None:
         return recipe.of(with_labels(data))
     return data.context if isinstance(data, Ensemble) else None

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from degmm.ensembles.blocks import ChunkedBlocks
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.context import named_context
+from degmm.ensembles.matching import of_cases
 from degmm.results import chunked_array
 
 LAZY = ("cluster", "responsibility", "log_density", "energy", "decision", "outlier")
@@ -50,7 +51,7 @@ def lazily(
     check_is_fitted(model)
     example = blocks.example()
     model._validated(example)
-    _check_context(model, example, options.get("context"), int(np.prod(blocks.sizes)))
+    _check_context(model, example, blocks, options.get("context"))
     dtype = np.dtype(np.int64 if name in WHOLE_NUMBERS else model._precision)
     tail = (model.n_components,) * len(over)
     whole = said_of(blocks, partial(_answer, method), model, options, tail, dtype)
@@ -82,7 +83,7 @@ def said_of(
     import dask
     import dask.array as da
 
-    rows = _rows(options.get("context"), int(np.prod(blocks.sizes)))
+    rows = _rows(blocks, options.get("context"))
     shared, one = dask.delayed(model, traverse=False), dask.delayed(_of_block)
     places, counts = blocks.grid()
     parts = np.empty(counts, object)
@@ -116,18 +117,18 @@ def _of_block(
     return np.asarray(found, dtype).reshape(shape)
 
 
-def _check_context(model: Any, example: Any, context: Any, n: int) -> None:
+def _check_context(model: Any, example: Any, blocks: ChunkedBlocks, context: Any) -> None:
     """Raise an error if a context is missing, or not of the model's columns: as seen in one row."""
-    rows = _rows(context, n)
+    rows = _rows(blocks, context)
     one = model._context_of(example, context if rows is None else rows[:1])
     getattr(model, "_checked_context", model._log_prior)(one, 1)
 
 
-def _rows(context: Any, n: int) -> np.ndarray | None:
-    """Return a context that is given as an array."""
+def _rows(blocks: ChunkedBlocks, context: Any) -> np.ndarray | None:
+    """Return a context that is given as an array, in the order of the cases."""
     if context is None or named_context(context) is not None:
         return None
-    rows = np.asarray(context)
+    rows, n = np.asarray(of_cases(blocks, context, "context")), int(np.prod(blocks.sizes))
     if rows.ndim == 0 or len(rows) != n:
         raise ValueError(f"context: expected a row for each of {n} ensembles, got shape {rows.shape}")
     return rows

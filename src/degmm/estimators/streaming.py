@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from degmm.ensembles import Ensemble, labelled
 from degmm.ensembles.blocks import Block, Blocks, ChunkedBlocks, read
+from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_devices, check_dtype, check_weights
 from degmm.estimators.labels import matched
 from degmm.families import Family
@@ -68,7 +69,7 @@ def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: 
     """
     need_one_process("X: blocks of ensembles", "pass each process its own ensembles as an array")
     sizes = blocks.sizes if isinstance(blocks, ChunkedBlocks) else None
-    given = given_weights(sample_weight, sizes)
+    given = given_weights(of_cases(blocks, sample_weight, "sample_weight"), sizes)
     client = active_client() if isinstance(blocks, ChunkedBlocks) else None
     if isinstance(blocks, ChunkedBlocks) and client is not None:
         from degmm.estimators.clustered import clustered_data

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.ensembles.arrays import labelled, members_of, without_masks
-from degmm.ensembles.matching import of_cases
+from degmm.ensembles.matching import in_order, of_cases
 
 
 def one_variable(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n"]]:
@@ -59,6 +59,15 @@ def numbers(name: str, values: Any) -> np.ndarray:
     if np.isinf(found).any():
         raise ValueError(f"{name}: infinite values; set what is missing to NaN")
     return found
+
+
+def in_order_of(reference: Any, values: Any, name: str) -> Any:
+    """Return a DataArray of one dimension in the order of another's labels; anything else as it is."""
+    both = (reference, values)
+    if not all(type(part).__module__.startswith("xarray.") and part.ndim == 1 for part in both):
+        return values
+    dim = str(values.dims[0])
+    return in_order(values, dim, reference.indexes.get(dim), name, "case")
 
 
 def series(name: str, values: Any) -> Float[np.ndarray, "n"]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from degmm.verification.arrays import generator, numbers, share, whole
+from degmm.verification.arrays import generator, in_order_of, numbers, share, whole
 from degmm.verification.resampling import block_length_of, departures_of, resamples
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def diebold_mariano(scores_a: Any, scores_b: Any, block_length: int | None = Non
     ----------
     scores_a, scores_b : array-like, shape (n,)
         Of the same cases in order of time, the smaller, the better. A case where one is NaN is left
-        out, and keeps its place in time.
+        out, and keeps its place in time. Of two DataArrays the second goes by the labels of the first.
     block_length : int, optional
         ℓ: dependence counts up to ℓ − 1 cases apart; 1 for independent ones. By default that of
         :func:`block_length_of` the differences.
@@ -74,6 +74,7 @@ def diebold_mariano(scores_a: Any, scores_b: Any, block_length: int | None = Non
     """
     from scipy.stats import t
 
+    scores_b = in_order_of(scores_a, scores_b, "scores_b")
     a, b = numbers("scores_a", scores_a), numbers("scores_b", scores_b)
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"scores_b: expected scores of the same cases, shape (n,); got {a.shape}, {b.shape}")
@@ -140,7 +141,10 @@ def skill_table(
 
     if reference not in scores:
         raise ValueError(f"reference: {reference!r} is not among {', '.join(map(repr, scores))}")
-    given = {name: numbers(f"scores[{name!r}]", values) for name, values in scores.items()}
+    given = {}
+    for name, values in scores.items():
+        called = f"scores[{name!r}]"
+        given[name] = numbers(called, in_order_of(scores[reference], values, called))
     for name, values in given.items():
         if values.ndim != 1 or values.shape != given[reference].shape:
             raise ValueError(
