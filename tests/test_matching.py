@@ -122,6 +122,10 @@ def test_coupling_goes_by_labels(labelled):
     for other in (X[::-1], X[..., ::-1], X.transpose("variable", "number", "time")[:, :, ::-1]):
         np.testing.assert_array_equal(ecc(forecast, other), expected)
     np.testing.assert_array_equal(ecc(forecast[:7], X[::-1]), expected[:7])
+    transforms = xr.DataArray(pit(forecast, y), dims=y.dims, coords=y.coords)
+    coupled = error_copula(forecast, transforms, random_state=0)
+    np.testing.assert_array_equal(error_copula(forecast, transforms[:, ::-1].T, random_state=0), coupled)
+    np.testing.assert_array_equal(error_copula(forecast, pit(forecast, y), random_state=0), coupled)
     past = y[:50]
     shuffled = schaake_shuffle(forecast, past)
     np.testing.assert_array_equal(schaake_shuffle(forecast, past[:, ::-1].T), shuffled)
@@ -164,6 +168,44 @@ def test_answers_have_the_variables_in_the_order_of_the_question(labelled):
     lazy = model.predict(turned.chunk(time=50)).mean()
     assert [*lazy["variable"].to_numpy()] == ["b", "a"]
     np.testing.assert_allclose(lazy.sel(variable=["a", "b"]).compute(), forecast.mean(), rtol=1e-12)
+
+
+def test_a_context_called_variable_is_none_of_the_ensembles(labelled):
+    X, y, context = labelled
+    columns = xr.concat([context, context**2], dim="variable").assign_coords(variable=["b", "z"]).T
+    expected = EMOS().fit(X, y, context=columns.to_numpy()).predict(X, columns.to_numpy()).mean()
+    model = EMOS().fit(X, y, context=columns)
+    np.testing.assert_array_equal(model.predict(X, columns[::-1]).mean(), expected)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_context_of_regimes_goes_by_its_labels(labelled):
+    X, y, context = labelled
+    mixture = DEGMM(2, max_epochs=5, random_state=0)
+    model = RegimeEMOS(2, mixture=mixture, random_state=0).fit(X, y, context=context)
+    for answer in (model.predict_proba, lambda X, context: model.predict(X, context).mean()):
+        np.testing.assert_array_equal(answer(X, context[::-1]), answer(X, context))
+
+
+def test_dimensions_of_one_case_may_be_missing(labelled):
+    X, y, context = labelled
+    at_one = X.expand_dims(station=["x"])
+    model = EMOS().fit(at_one, y, context=context[::-1], sample_weight=abs(context))
+    expected = EMOS().fit(X, y, context=context, sample_weight=abs(context))
+    np.testing.assert_array_equal(model.coefficients_, expected.coefficients_)
+
+
+def test_masks_are_refused_in_weights_and_contexts_of_chunks(labelled):
+    X, y, context = labelled
+    masked = np.ma.array(np.ones(N), mask=np.arange(N) == 4)
+    chunked = X.chunk(time=50)
+    with pytest.raises(ValueError, match="got nan at ensemble 4"):
+        EGMM(2, random_state=0).fit(chunked, sample_weight=masked)
+    model = EMOS().fit(X, y, context=context)
+    with pytest.raises(ValueError, match="context: nan at ensemble 4"):
+        model.predict(chunked, masked).mean().compute()
+    with pytest.raises(ValueError, match="sample_weight: its labels cannot be matched to blocks"):
+        EGMM(2).fit([X.to_numpy()[:60], X.to_numpy()[60:]], sample_weight=abs(context))
 
 
 def test_regimes_have_the_same_numbers_everywhere(labelled):
@@ -258,6 +300,8 @@ def test_margins_by_name_and_one_variable(labelled):
         forecast.margin("c")
     with pytest.raises(ValueError, match="d: expected a variable from 0 to 1, got 2"):
         forecast.margin(2)
+    for observed in (y[::-1], y[:, 1], y.sel(variable=["b"])):
+        np.testing.assert_array_equal(forecast.margin("b").crps(observed), forecast.crps(y)[:, 1])
     single = EMOS().fit(X[..., 0], y[:, 0]).predict(X[..., 0])
     assert single.margin(0) is single
     assert ecc(single, X[..., 0]).shape == error_copula(single, np.linspace(0, 1, 9), M).shape == (N, M)

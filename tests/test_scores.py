@@ -33,6 +33,17 @@ def test_what_is_masked_is_missing():
     assert coverage(forecast, masked_y) == coverage(forecast, y)
 
 
+def test_a_forecast_of_another_package():
+    class Uniform:
+        labels = ("u",)
+
+        def cdf(self, y):
+            return np.clip(y, 0, 1)
+
+    y = np.linspace(0.1, 0.9, 9)
+    np.testing.assert_array_equal(pit(Uniform(), y), y)
+
+
 @pytest.fixture
 def cases():
     """Members of three variables, some absent, and observations, some missing."""

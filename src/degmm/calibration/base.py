@@ -146,7 +146,7 @@ class Calibration(BaseEstimator, ABC):
     def _checked_context(self, X: Any, context: Any) -> Any:
         if context is not None and not self.context_terms:
             raise ValueError("context: has no effect with context_terms=False; pass none")
-        return of_cases(X, context, "context")
+        return of_cases(X, context, "context", of_variables=False)
 
     def _without_context(self, X: Any) -> Any:
         if self.context_terms or not isinstance(X, Ensemble) or X.context is None:

@@ -77,7 +77,7 @@ def cross_validated(
     observed = observations_of(data, y, (n, D))
     observed = observed[:, 0] if D == 1 else observed
     weights = check_weights(sample_weight, n, data)
-    whole = _of_rows(of_cases(data, context, "context"), n)
+    whole = _of_rows(of_cases(data, context, "context", of_variables=False), n)
     parts = []
     for test in _blocks(n, n_blocks):
         train = np.setdiff1d(np.arange(n), test)

@@ -29,8 +29,8 @@ def ecc(forecast: Forecast, X: Any, how: str = "quantiles", *, random_state: Any
         Of n cases and D variables.
     X : Ensemble, xarray.DataArray or array-like, shape (n, M, D)
         The raw ensembles; for a forecast of a single variable (n, M) or (n, M, 1). A member with a NaN
-        in any variable is absent, and the rest of the case has so many fewer values. Cases and variables
-        with labels go by these where the forecast has labels too.
+        in any variable is absent, and the rest of the case has so many fewer values. Cases go by
+        the index that they and the forecast have, variables by their names.
     how : {"quantiles", "random"}
         Quantiles of (j − ½)/M_i (ECC-Q) or random draws (ECC-R).
     random_state : int, Generator or None
@@ -68,8 +68,8 @@ def schaake_shuffle(
     forecast : Forecast
         Of n cases and D variables.
     past_observations : array-like, shape (m, D), or (n, m, D) for dates of each case's own
-        Dates with a NaN in any variable are left out; in (n, m, D) they become absent members. Labels
-        along a dimension ``variable`` of a DataArray are matched to the forecast's.
+        Dates with a NaN in any variable are left out; in (n, m, D) they become absent members.
+        Variables are in the order of the forecast's, or those of a DataArray's dimension ``variable``.
     how, random_state
         As in :func:`ecc`.
 
@@ -114,6 +114,7 @@ def error_copula(
     transforms : array-like, shape (t, D)
         Of past cases, as :func:`degmm.verification.pit` returns them; best of forecasts of held-out cases
         (:func:`degmm.calibration.cross_validated`). Cases with a NaN in any variable are left out.
+        Variables are in the order of the forecast's, or those of a DataArray's dimension ``variable``.
     m : int
         Number of members.
     how, random_state
@@ -129,7 +130,7 @@ def error_copula(
         If shapes differ, transforms are none, no past case is left, or ``how`` is unknown.
     """
     name = "transforms"
-    past = numbers_of(transforms, name)
+    past = numbers_of(_by_variable(transforms, forecast.variables, name), name)
     past = past[:, None] if past.ndim == 1 else past
     D = forecast.shape[1] if len(forecast.shape) == 2 else 1
     if past.ndim != 2 or past.shape[1] != D:

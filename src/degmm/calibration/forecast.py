@@ -12,7 +12,7 @@ from degmm.calibration.rows import on_rows
 from degmm.choices import find
 from degmm.ensembles import Ensemble
 from degmm.ensembles.arrays import without_masks
-from degmm.ensembles.matching import of_cases
+from degmm.ensembles.matching import of_cases, with_variables
 from degmm.estimators.checks import check_integer, generator
 
 NAMES = {what: f"forecast_{what}" for what in ("mean", "std", "quantile")}
@@ -117,7 +117,7 @@ class Forecast:
             return self
         names = names[d % D : d % D + 1]
         parts: dict[str, Any] = {name: part[:, d] for name, part in self._parts().items()}
-        return replace(self, **parts, variables=names)
+        return replace(self, **parts, variables=names, labels=with_variables(self.labels, names))
 
     # --- what is predicted ----------------------------------------------------------------------
 
@@ -253,7 +253,9 @@ class Forecast:
 
     def _points(self, y: Any) -> np.ndarray:
         """Return y in the order of the cases, of their shape or with some for each."""
+        single = "variable" in getattr(y, "dims", ()) and len(self.shape) == 1
         y = of_cases(self.labels, y, "y")
+        y = y[:, 0] if single and np.ndim(y) == 2 and y.shape[1] == 1 else y
         try:
             values = np.asarray(without_masks(y), np.float64)
         except (TypeError, ValueError) as error:

@@ -205,6 +205,7 @@ class RegimeEMOS(Calibration):
         """
         check_is_fitted(self)
         data = labelled(X)
+        context = self._checked_context(data, context)
         predictors = self._predictors(data, context)
         weights, parts = self._regimes.parts(self._family, data, predictors, context)
         return self._forecast(X, data, weights, parts)
@@ -218,6 +219,7 @@ class RegimeEMOS(Calibration):
 
         check_is_fitted(self)
         data = labelled(X)
+        context = self._checked_context(data, context)
         predictors = self._predictors(data, context)
         gamma = self._regimes.proba(data, predictors, context)
         gamma = np.where(np.isnan(predictors.mean).all(axis=1)[:, None], np.nan, gamma)

@@ -38,7 +38,8 @@ def as_floats(values: np.ndarray) -> np.ndarray:
 
 def without_masks(values: Any) -> Any:
     """Return a masked array, or a list with some in it, with NaN for what is masked; all else as it is."""
-    if isinstance(values, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in values):
+    inner = list | tuple | np.ma.MaskedArray
+    if isinstance(values, list | tuple) and any(isinstance(part, inner) for part in values):
         return [without_masks(part) for part in values]
     if not isinstance(values, np.ma.MaskedArray) or values.dtype.kind not in "biufO":
         return values

@@ -28,12 +28,12 @@ def cases_of(data: Ensemble | ChunkedEnsemble) -> tuple[tuple[str, ...], tuple[i
     return layout.case_dimensions(data.case_dim), layout.case_sizes(), dataset
 
 
-def of_cases(data: Any, values: Any, name: str) -> Any:
+def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) -> Any:
     """Return values of the cases of labelled ensembles in the order of these, as a plain array (n, …).
 
-    Dimensions are matched by name, their labels by value; a dimension of variables comes first of the
-    others, in the order of the ensembles' variables. Where data or values have no labels, or they have no
-    dimension in common, the values are returned as they are.
+    Dimensions are matched by name, their labels by value where both have an index; one of a single case
+    may be missing. Where data or values have no labels, or they have no dimension in common, the values
+    are returned as they are.
 
     Parameters
     ----------
@@ -42,6 +42,9 @@ def of_cases(data: Any, values: Any, name: str) -> Any:
     values : xarray.DataArray, or anything else
     name : str
         Name of the argument, for messages.
+    of_variables : bool
+        Whether a dimension ``variable`` is that of the ensembles: then it comes first of the others, in the
+        order of theirs.
 
     Raises
     ------
@@ -53,13 +56,16 @@ def of_cases(data: Any, values: Any, name: str) -> Any:
     dims, sizes, cases = cases_of(data)
     if not hasattr(values, "isel") or not set(dims) & set(getattr(values, "dims", ())):
         return values
+    values = values.expand_dims(
+        [dim for dim, size in zip(dims, sizes, strict=True) if size == 1 and dim not in values.dims]
+    )
     absent = [dim for dim in dims if dim not in values.dims]
     if absent:
         raise ValueError(f"{name}: no dimension {absent[0]!r} of the cases; it has {', '.join(values.dims)}")
     for dim in dims:
         values = in_order(values, dim, cases.indexes.get(dim), name, "case")
     others = sorted((dim for dim in values.dims if dim not in dims), key=lambda dim: dim != "variable")
-    if "variable" in others and data.variables:
+    if of_variables and "variable" in others and data.variables:
         import pandas as pd
 
         index = values.indexes.get("variable")
@@ -87,7 +93,8 @@ def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
         first = wanted[int(np.argmax(places < 0))]
         raise ValueError(
             f"{name}: no value for {dim} {first} ({missing} of {len(wanted)} such {what}s); "
-            "pass NaN for what is missing, or an array without labels to go by position"
+            "give one for each (NaN, or a weight of 0, for what is missing), or an array without labels to "
+            "go by position"
         )
     return values.isel({dim: places})
 
@@ -98,7 +105,7 @@ def order_of_cases(data: Any, wanted: Ensemble | None, name: str) -> Int[np.ndar
         return slice(None)
     from degmm.results import data_array
 
-    places = of_cases(wanted, data_array(data, np.arange(len(data)), "place"), name)
+    places = of_cases(wanted, data_array(data, np.arange(len(data)), "place"), name, of_variables=False)
     return places if isinstance(places, np.ndarray) else slice(None)
 
 

@@ -54,7 +54,7 @@ def check_weights(sample_weight: Any, n: int, X: Any = None, *, called: str = ""
         sample_weight = X.weights
     if sample_weight is None:
         return np.ones(n)
-    sample_weight = of_cases(X, sample_weight, "sample_weight")
+    sample_weight = of_cases(X, sample_weight, "sample_weight", of_variables=False)
     try:
         weights = np.asarray(without_masks(sample_weight), dtype=np.float64)
     except (TypeError, ValueError) as error:

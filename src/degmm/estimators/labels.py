@@ -98,7 +98,7 @@ def context_given(data: Any, context: Any, recipe: ContextRecipe | None) -> Any:
         fitted = "without one" if recipe is None else f"with {', '.join(recipe.names)}"
         raise ValueError(f"context: {', '.join(names)} was named, and the model was fitted {fitted}")
     if context is not None and names is None:
-        return of_cases(data, context, "context")
+        return of_cases(data, context, "context", of_variables=False)
     if recipe is not None:
         return recipe.of(with_labels(data))
     return data.context if isinstance(data, Ensemble) else None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from degmm.ensembles.arrays import without_masks
 from degmm.ensembles.blocks import ChunkedBlocks
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.context import named_context
@@ -128,7 +129,8 @@ def _rows(blocks: ChunkedBlocks, context: Any) -> np.ndarray | None:
     """Return a context that is given as an array, in the order of the cases."""
     if context is None or named_context(context) is not None:
         return None
-    rows, n = np.asarray(of_cases(blocks, context, "context")), int(np.prod(blocks.sizes))
+    matched = of_cases(blocks, context, "context", of_variables=False)
+    rows, n = np.asarray(without_masks(matched)), int(np.prod(blocks.sizes))
     if rows.ndim == 0 or len(rows) != n:
         raise ValueError(f"context: expected a row for each of {n} ensembles, got shape {rows.shape}")
     return rows

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from degmm.ensembles import Ensemble, labelled
+from degmm.ensembles.arrays import without_masks
 from degmm.ensembles.blocks import Block, Blocks, ChunkedBlocks, read
 from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_devices, check_dtype, check_weights
@@ -69,7 +70,12 @@ def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: 
     """
     need_one_process("X: blocks of ensembles", "pass each process its own ensembles as an array")
     sizes = blocks.sizes if isinstance(blocks, ChunkedBlocks) else None
-    given = given_weights(of_cases(blocks, sample_weight, "sample_weight"), sizes)
+    if sizes is None and type(sample_weight).__module__.startswith("xarray."):
+        raise ValueError(
+            "sample_weight: its labels cannot be matched to blocks; pass its values, in their order"
+        )
+    matched = of_cases(blocks, sample_weight, "sample_weight", of_variables=False)
+    given = given_weights(matched, sizes)
     client = active_client() if isinstance(blocks, ChunkedBlocks) else None
     if isinstance(blocks, ChunkedBlocks) and client is not None:
         from degmm.estimators.clustered import clustered_data
@@ -185,7 +191,7 @@ def given_weights(sample_weight: Any, sizes: tuple[int, ...] | None) -> np.ndarr
     """Return the weights that a user gives, in the order of the ensembles."""
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight)
+    weights = np.asarray(without_masks(sample_weight))
     if sizes is not None and weights.shape == sizes:
         weights = weights.reshape(-1)
     if sizes is None and weights.ndim != 1:

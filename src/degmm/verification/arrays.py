@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.ensembles.arrays import labelled, members_of, without_masks
+from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.matching import in_order, of_cases
 
 
@@ -34,7 +35,9 @@ def members_of_one(X: Any) -> Float[np.ndarray, "n M"]:
 def by_position(forecast: Any, y: Any) -> tuple[Any, Any]:
     """Return a forecast without its labels, and observations in the order of its cases."""
     labels = getattr(forecast, "labels", None)
-    return (forecast, y) if labels is None else (replace(forecast, labels=None), of_cases(labels, y, "y"))
+    if not isinstance(labels, Ensemble):
+        return forecast, y
+    return replace(forecast, labels=None), of_cases(labels, y, "y")
 
 
 def several_variables(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M D"], Float[np.ndarray, "n D"]]:
@@ -64,7 +67,9 @@ def numbers(name: str, values: Any) -> np.ndarray:
 def in_order_of(reference: Any, values: Any, name: str) -> Any:
     """Return a DataArray of one dimension in the order of another's labels; anything else as it is."""
     both = (reference, values)
-    if not all(type(part).__module__.startswith("xarray.") and part.ndim == 1 for part in both):
+    if not all(
+        type(part).__module__.startswith("xarray.") and getattr(part, "ndim", 0) == 1 for part in both
+    ):
         return values
     dim = str(values.dims[0])
     return in_order(values, dim, reference.indexes.get(dim), name, "case")
