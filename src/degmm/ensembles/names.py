@@ -105,7 +105,7 @@ def find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
     found = f"its dimensions are {', '.join(dims)}" if dims else "it has no dimension"
     raise ValueError(
         f"no member dimension found ({found}); rename one to 'member', or give its name to read_ensemble "
-        "as member_dim; to rows without members add one, expand_dims('member')"
+        f"as member_dim"
     )
 
 
