@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from degmm.calibration.forecast import HOW, Forecast
 from degmm.choices import find
 from degmm.ensembles import Ensemble, labelled, members_of
 from degmm.ensembles.arrays import numbers_of
-from degmm.ensembles.matching import in_order, order_of_cases, with_variables
+from degmm.ensembles.matching import of_variables_named, order_of_cases, with_variables
 from degmm.estimators.checks import check_integer, generator
 
 
@@ -48,7 +47,8 @@ def ecc(forecast: Forecast, X: Any, how: str = "quantiles", *, random_state: Any
         If shapes differ, X has infinite values, or ``how`` is unknown.
     """
     raw = with_variables(labelled(X), forecast.variables)
-    raw = raw[order_of_cases(raw, forecast.labels, "X")] if isinstance(raw, Ensemble) else raw
+    if isinstance(raw, Ensemble) and forecast.labels is not None:
+        raw = raw[order_of_cases(raw, forecast.labels, "X")]
     members, shape = _template("X", members_of(raw), forecast)
     if len(forecast.shape) == 1 and type(X).__module__.startswith("xarray."):
         shape = shape[:2]  # a single variable is no dimension of it
@@ -162,10 +162,7 @@ def _by_variable(values: Any, names: Sequence[str], called: str) -> Any:
     """Return a DataArray with its variables last and in an order; anything else as it is."""
     if not type(values).__module__.startswith("xarray.") or "variable" not in values.dims:
         return values
-    index = values.indexes.get("variable")
-    if index is not None and set(index) & set(names):
-        values = in_order(values, "variable", pd.Index(names), called, "variable")
-    return values.transpose(..., "variable")
+    return of_variables_named(names, values, called).transpose(..., "variable")
 
 
 def _coupled(

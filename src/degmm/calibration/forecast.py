@@ -253,6 +253,7 @@ class Forecast:
 
     def _points(self, y: Any) -> np.ndarray:
         """Return y in the order of the cases, of their shape or with some for each."""
+        # of a single variable, which observations may have a dimension for
         single = "variable" in getattr(y, "dims", ()) and len(self.shape) == 1
         y = of_cases(self.labels, y, "y")
         y = y[:, 0] if single and np.ndim(y) == 2 and y.shape[1] == 1 else y

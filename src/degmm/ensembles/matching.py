@@ -65,18 +65,24 @@ def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) ->
     for dim in dims:
         values = in_order(values, dim, cases.indexes.get(dim), name, "case")
     others = sorted((dim for dim in values.dims if dim not in dims), key=lambda dim: dim != "variable")
-    if of_variables and "variable" in others and data.variables:
-        import pandas as pd
-
-        index = values.indexes.get("variable")
-        if index is not None and set(index) & set(data.variables):
-            values = in_order(values, "variable", pd.Index(data.variables), name, "variable")
+    if of_variables:
+        values = of_variables_named(data.variables, values, name)
     array = values.transpose(*dims, *others).to_numpy()
     if array.shape[: len(dims)] != sizes:
         raise ValueError(
             f"{name}: expected sizes {sizes} along {', '.join(dims)}; got {array.shape[: len(dims)]}"
         )
     return array.reshape(len(data), *array.shape[len(dims) :])
+
+
+def of_variables_named(names: Sequence[str], values: "xr.DataArray", called: str) -> "xr.DataArray":
+    """Return values in the order of names along a dimension ``variable``, if its labels are any of them."""
+    index = values.indexes.get("variable")
+    if index is None or not set(index) & set(names):
+        return values
+    import pandas as pd
+
+    return in_order(values, "variable", pd.Index(names), called, "variable")
 
 
 def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
@@ -99,10 +105,8 @@ def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
     return values.isel({dim: places})
 
 
-def order_of_cases(data: Any, wanted: Ensemble | None, name: str) -> Int[np.ndarray, "n"] | slice:
+def order_of_cases(data: Ensemble, wanted: Ensemble, name: str) -> Int[np.ndarray, "n"] | slice:
     """Return the places in labelled ensembles of the cases of others, by labels that both have; else all."""
-    if wanted is None or not isinstance(data, Ensemble):
-        return slice(None)
     from degmm.results import data_array
 
     places = of_cases(wanted, data_array(data, np.arange(len(data)), "place"), name, of_variables=False)
