@@ -15,7 +15,7 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.inference.batches import Ensembles, random_subset
 from degmm.inference.stepwise import averaged
 from degmm.metrics import accuracy
-from degmm.moments import standardised_moments
+from degmm.standard_units import standardised_moments
 from degmm.nets import ENCODERS, Encoder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -18,7 +18,8 @@ from degmm.families.base import Limits
 from degmm.families.derivative import smooth_log_density
 from degmm.families.shared_centre import closed_form
 from degmm.inference.mixture import evaluate, full_pass
-from degmm.moments import Moments, Scaling, moments_of
+from degmm.moments import Moments, moments_of
+from degmm.scaling import Scaling
 from degmm.precision import precision_of
 
 STRUCTURE_NAMES = list(STRUCTURES)
@@ -105,7 +106,7 @@ def slopes(family, parameters, blocks):
 
 def run(family, X, K, iterations, limits, start_between=1.0):
     """Return the log-likelihoods of EM, the last parameters, and the log-likelihood's gradient there."""
-    blocks = Moments(*(np.asarray(part)[None] for part in unit_moments(X)))
+    blocks = jax.tree.map(lambda part: np.asarray(part)[None], unit_moments(X))
     D = X.shape[2]
     eye = np.tile(np.eye(D), (K, 1, 1))
     means = np.random.default_rng(0).normal(size=(K, D))

@@ -15,7 +15,7 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.ensembles.blocks import as_blocks
 from degmm.estimators.streaming import streamed_data
 from degmm.merging import block_moments, merged, scaling_of
-from degmm.moments import standardised_moments
+from degmm.standard_units import standardised_moments
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,19 @@ from degmm.estimators.checks import check_devices, check_dtype, check_integer, c
 from degmm.estimators.labels import matched, of_ensembles
 from degmm.families import Family, MixtureParameters, make_family
 from degmm.families.base import in_units
+from degmm.families.covariance import dense, held
 from degmm.inference.mixture import evaluate
 from degmm.inference.solution import Result, Solution
-from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised_moments, weight_unit
+from degmm.moments import Moments, moments_of, weight_unit
 from degmm.precision import precision_of
 from degmm.processes import check_alike, gathered, largest, total
 from degmm.projections import encoded
 from degmm.results import chunked_array, data_array
 from degmm.saved_state import check_state
+from degmm.scaling import DATA_UNITS, Scaling
+from degmm.scatter import form_for
 from degmm.sharding import n_processes
+from degmm.standard_units import standardised_moments
 
 if TYPE_CHECKING:
     from degmm.estimators.streaming import StreamedData
@@ -236,7 +240,10 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         projection = None if learn is None else learn(members, weights / unit, dtype)
         members = members if projection is None else encoded(projection, members, dtype)
         common = family.covariance.common_scale
-        moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
+        form = form_for(members.shape[1], members.shape[2], diagonal=family.covariance.diagonal)
+        moments, scaling = standardised_moments(
+            members, weights / unit, dtype, common_scale=common, form=form
+        )
         weighted = moments if used.all() else moments.take(np.flatnonzero(used))
         counts = np.asarray(weighted.counts)
         family = self._family(counts if n_processes() == 1 else gathered(np.unique(counts), 0))
@@ -289,7 +296,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
         members = self._validated(X)
         weights = np.ones(members.shape[0]) if weights is None else weights
-        return moments_of(members, weights, self._scaling, self._precision)
+        form = form_for(*members.shape[1:], diagonal=self._fitted_family.covariance.diagonal, passes=1)
+        return moments_of(members, weights, self._scaling, self._precision, form)
 
     def _context_of(self, X: Any, context: Any) -> Any:
         """Return the context that is meant for X."""
@@ -358,8 +366,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             part.astype(self._precision) for part in in_units(self._parameters, self._scaling, DATA_UNITS)
         )
         self.weights_, self.means_ = weights, means
-        self.within_covariances_, self.between_covariances_ = within, between
-        self.covariances_ = within + between
+        self.within_covariances_, self.between_covariances_ = dense(within), dense(between)
+        self.covariances_ = dense(within + between)
         self.n_parameters_ = self._fitted_family.n_parameters(*means.shape)
 
     def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -393,14 +401,18 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
 
     def _check_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """See that what :meth:`_get_state` gave is whole; a ValueError or KeyError says what is not."""
-        check_state(arrays, facts, self.n_components)
+        diagonal = self._family().covariance.diagonal
+        check_state(arrays, facts, self.n_components, diagonal=diagonal)
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Set what :meth:`_get_state` gave."""
         self._precision = np.dtype(facts["precision"])
         self._parameters = MixtureParameters(*(arrays[f"parameters.{k}"] for k in MixtureParameters._fields))
         self._scaling = Scaling(*(arrays[f"scaling.{k}"] for k in Scaling._fields))
-        self._family()  # raises where the arguments name no family
+        structure = self._family().covariance  # raises where the arguments name no family
+        if self._parameters.within.ndim == 3:  # as files had them at first
+            within, between = (held(part, structure) for part in self._parameters[2:])
+            self._parameters = self._parameters._replace(within=within, between=between)
         member_model = "shared_centre" if facts["shares_centre"] else "independent"
         self._fitted_family = make_family(member_model, self.covariance_type)
         self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])

@@ -9,9 +9,10 @@ import numpy as np
 from degmm.choices import find
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.covariance import at_floor
+from degmm.inference.blocks import into_blocks
 from degmm.inference.em import CONVERGED, EM_SPECS, NON_FINITE, EMState, run_em
 from degmm.inference.large import LargeMoments, run_em_in_passes
-from degmm.inference.mixture import evaluate, into_blocks
+from degmm.inference.mixture import evaluate
 from degmm.inference.moves import split_and_merge
 from degmm.inference.solution import Result, Solution
 from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
@@ -109,7 +110,7 @@ def short_runs(
     for first in range(0, settings.n_init, side_by_side):
         # The last group is filled up with starts of the first: one shape, hence one compilation.
         group = np.take(labels, range(first, first + side_by_side), axis=0, mode="wrap")
-        starts = parameters_from_labels(family, K, group, moments, limits)
+        starts = parameters_from_labels(family, K, group, blocks, limits)
         state = _run(family, starts, blocks, limits, settings, min(SHORT_ITERATIONS, settings.max_iter))
         found.append((state.parameters, np.asarray(state.log_likelihood)))
     parameters, value = found[0]
@@ -119,7 +120,7 @@ def short_runs(
     # without those that filled up the last group
     parameters = MixtureParameters(*(np.asarray(part)[: settings.n_init] for part in parameters))
     value = np.asarray(value)[: settings.n_init]
-    order = _ranking(parameters, value, settings.reg_covar)[:side_by_side]
+    order = _ranking(family, parameters, value, settings.reg_covar)[:side_by_side]
     return MixtureParameters(*(part[order] for part in parameters))
 
 
@@ -141,7 +142,7 @@ def best_run(
     state = jax.tree.map(np.asarray, state)
     parameters = state.parameters
     values = np.asarray(state.log_likelihood, np.float64)
-    k = _ranking(parameters, values, settings.reg_covar)[0]
+    k = _ranking(family, parameters, values, settings.reg_covar)[0]
     chosen = MixtureParameters(*(part[k] for part in parameters))
     n_iter = int(state.iteration[k])
     status = int(state.status[k])
@@ -150,7 +151,7 @@ def best_run(
         log_likelihood=float(values[k]),
         n_iter=n_iter,
         history=np.asarray(state.history[k, : n_iter + 1], np.float64),
-        result=_result(status, chosen, np.asarray(state.statistics.weight[k]), settings),
+        result=_result(family, status, chosen, np.asarray(state.statistics.weight[k]), settings),
         converged=status == CONVERGED,
     )
 
@@ -162,16 +163,17 @@ def _moved(
     K, side_by_side = settings.n_components, min(SIDE_BY_SIDE, settings.n_init)
     if K < 3 or solution.result is Result.NON_FINITE:
         return solution
-    limits = settings.limits(moments)
+    limits, blocks = settings.limits(moments), into_blocks(moments, K)
     for _ in range(MOVE_ROUNDS):
         responsibilities = evaluate(family, solution.parameters, moments)[1]
-        labels = split_and_merge(family, responsibilities, moments, limits, side_by_side)
+        labels = split_and_merge(family, responsibilities, moments, blocks, limits, side_by_side)
         if not len(labels):
             break
         labels = np.take(labels, range(side_by_side), axis=0, mode="wrap")
-        starts = parameters_from_labels(family, K, labels, moments, limits)
+        starts = parameters_from_labels(family, K, labels, blocks, limits)
         tried = best_run(family, starts, moments, settings, min(MOVE_ITERATIONS, max_iter))
         order = _ranking(
+            family,
             MixtureParameters(*map(np.stack, zip(solution.parameters, tried.parameters, strict=True))),
             np.array([solution.log_likelihood, tried.log_likelihood]),
             settings.reg_covar,
@@ -218,23 +220,28 @@ def _run(
     return run_em_in_passes(*arguments)
 
 
-def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float) -> np.ndarray:
+def _ranking(
+    family: Family, parameters: MixtureParameters, values: np.ndarray, reg_covar: float
+) -> np.ndarray:
     """Rank runs by log-likelihood, those with a component at the floor last.
 
     The likelihood of a Gaussian mixture is unbounded: a component that shrinks on a few points
     raises it without limit. Such spurious optima are passed over (McLachlan & Peel 2000, §3.8),
     unless the data leave no other.
     """
-    finite = np.isfinite(values) & np.isfinite(parameters.within).all(axis=(1, 2, 3))
+    within = np.asarray(parameters.within)
+    finite = np.isfinite(values) & np.isfinite(within.reshape(len(within), -1)).all(axis=1)
     floored = np.ones(values.shape, bool)
-    floored[finite] = at_floor(parameters.within[finite], reg_covar).any(axis=-1)
+    floored[finite] = at_floor(within[finite], reg_covar, family.covariance).any(axis=-1)
     return np.lexsort((-np.where(finite, values, -np.inf), floored, ~finite))
 
 
-def _result(status: int, parameters: MixtureParameters, mass: np.ndarray, settings: EMSettings) -> Result:
+def _result(
+    family: Family, status: int, parameters: MixtureParameters, mass: np.ndarray, settings: EMSettings
+) -> Result:
     if status == NON_FINITE:
         return Result.NON_FINITE
-    if at_floor(parameters.within, settings.reg_covar).any():
+    if at_floor(parameters.within, settings.reg_covar, family.covariance).any():
         return Result.AT_FLOOR
     if (mass <= 1.001 * EMPTY).any():
         return Result.EMPTY_COMPONENT

@@ -12,9 +12,11 @@ from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.covariance import floor_eigenvalues
 from degmm.families.gaussian import floored_weights
-from degmm.inference.mixture import m_step_from
-from degmm.moments import Moments, bucket, even_size, padded, spread, triangle
-from degmm.sharding import AXIS, STATIC, WHOLE, Spec, on_devices
+from degmm.inference.blocks import blocks_like, into_blocks
+from degmm.inference.mixture import m_step_from_blocks
+from degmm.moments import Moments, padded
+from degmm.processes import largest
+from degmm.sharding import AXIS, STATIC, WHOLE, Spec, n_local, on_devices
 
 
 def mean_features(moments: Moments) -> Float[np.ndarray, "n F"]:
@@ -28,8 +30,7 @@ def spread_features(moments: Moments) -> Float[np.ndarray, "n F"]:
     counts = np.asarray(moments.counts, np.float64)
     if not (counts > 1).any():
         return means
-    rows, columns = triangle(moments.n_features)
-    squares = np.asarray(moments.scatter, np.float64)[rows == columns]
+    squares = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
     variance = squares / np.maximum(counts - 1, 1)
     known = (counts > 1) & (variance > 0)
     floor = np.where(known, variance, np.inf).min(axis=1, keepdims=True)
@@ -88,23 +89,25 @@ def starting_labels(
 
 
 def parameters_from_labels(
-    family: Family, n_components: int, labels: Int[np.ndarray, "starts n"], moments: Moments, limits: Limits
+    family: Family,
+    n_components: int,
+    labels: Int[np.ndarray, "starts n"],
+    blocks: Moments,
+    limits: Limits,
 ) -> MixtureParameters:
-    """Return the parameters of each partition (first axis)."""
-    n = moments.n_samples
-    size = bucket(n)
-    labels = np.pad(labels, [(0, 0), (0, size - n)], constant_values=-1)
-    return _from_labels(family, n_components, labels, padded(moments, size), limits)
+    """Return the parameters of each partition (first axis) of the ensembles that are laid out in blocks."""
+    places = blocks_like(blocks, labels.astype(np.int32))
+    return _from_labels(family, n_components, np.moveaxis(places, 1, 0), blocks, limits)
 
 
 @partial(jit, static_argnums=(0, 1))
 def _from_labels(
-    family: Family, n_components: int, labels: Int[Array, "starts n"], moments: Moments, limits: Limits
+    family: Family, n_components: int, labels: Int[Array, "starts C b"], blocks: Moments, limits: Limits
 ) -> MixtureParameters:
 
-    def one(partition: Int[Array, "n"]) -> MixtureParameters:
-        hard = jax.nn.one_hot(partition, n_components, axis=0, dtype=moments.mean.dtype)
-        return m_step_from(family, hard, moments, limits)
+    def one(partition: Int[Array, "C b"]) -> MixtureParameters:
+        hard = jax.nn.one_hot(partition, n_components, axis=1, dtype=blocks.mean.dtype)
+        return m_step_from_blocks(family, hard, blocks, limits)
 
     return jax.vmap(one)(labels)
 
@@ -113,18 +116,17 @@ def parameters_from_responsibilities(
     family: Family, responsibilities: Float[np.ndarray, "K n"], moments: Moments, limits: Limits
 ) -> MixtureParameters:
     """Return the parameters of given responsibilities, as one start (first axis of length 1)."""
-    n = moments.n_samples
-    size = even_size(n)
-    responsibilities = np.pad(responsibilities, [(0, 0), (0, size - n)])
-    parameters = on_devices(
-        _from_responsibilities, (family, responsibilities, padded(moments, size), limits), START_SPECS
-    )
+    moments = padded(moments, largest(moments.n_samples))
+    missing = moments.n_samples - responsibilities.shape[1]
+    blocks = into_blocks(moments, len(responsibilities), n_local())
+    gamma = blocks_like(blocks, np.pad(responsibilities, [(0, 0), (0, missing)]))
+    parameters = on_devices(_from_responsibilities, (family, gamma, blocks, limits), START_SPECS)
     return jax.tree.map(lambda part: np.asarray(part)[None], parameters)
 
 
-START_SPECS = (STATIC, Spec(None, AXIS), spread(), WHOLE)
+START_SPECS = (STATIC, Spec(AXIS), Spec(AXIS), WHOLE)
 """What each device has of the arguments of ``_from_responsibilities``"""
-_from_responsibilities = partial(jit, static_argnums=(0, 4))(m_step_from)
+_from_responsibilities = partial(jit, static_argnums=(0, 4))(m_step_from_blocks)
 
 
 def admitted(parameters: MixtureParameters, limits: Limits) -> MixtureParameters:
