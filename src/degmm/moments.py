@@ -125,7 +125,7 @@ def moments_of(
     found = Moments(
         aligned((n,), dtype),
         aligned((D, n), dtype),
-        cast(Scatter, form(aligned((size, n), dtype))),
+        form(aligned((size, n), dtype)),
         in_precision(weights, dtype),
     )
 
@@ -221,7 +221,7 @@ def even_size(n: int) -> int:
 def spread(leading: int = 0) -> Any:
     """Return how moments are shared out over devices, after ``leading`` further axes."""
     vector, matrix = Spec(*[None] * leading, AXIS), Spec(*[None] * (leading + 1), AXIS)
-    return Moments(vector, matrix, matrix, vector)
+    return Moments(vector, matrix, cast(Scatter, matrix), vector)  # the same for all forms
 
 
 def padded(moments: Moments, n: int) -> Moments:
@@ -265,7 +265,7 @@ def _chunk_moments(
             return part
         return jnp.where(present.reshape(n, M, *[1] * (part.ndim - 2)), part, 0)
 
-    if D <= UNROLLED_FEATURES:
+    if D <= UNROLLED_FEATURES and form is not Deviations:
         # variable by variable, in the order of memory: ten times faster than moving axes
         scaled = [kept((X[..., d] - leading[d]) * inverse_scale[d] - rest[d]) for d in range(D)]
         means = [part.sum(axis=1) / counts for part in scaled]

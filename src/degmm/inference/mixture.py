@@ -54,9 +54,7 @@ def _evaluate(
 ) -> tuple[Float[Array, "C b"], Float[Array, "C K b"]]:
     factors = family.factor(parameters)
 
-    def one(
-        block: Moments, prior: Float[Array, "K b"] | None
-    ) -> tuple[Float[Array, "b"], Float[Array, "K b"]]:
+    def one(block: Moments, prior: Float[Array, "K b"] | None) -> tuple[Array, Array]:
         if prior is None:
             return e_step(log_joint(family, factors, block))
         return e_step(prior + family.log_density(factors, block))
