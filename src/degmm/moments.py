@@ -49,8 +49,8 @@ ALIGNMENT = 64
 """Bytes that the address of an array must be a multiple of for JAX to use it where it lies."""
 CHUNKS_IN_PLACE = 8
 """Fewer chunks are copied: the one that may come before the first aligned address would cost as much."""
-FORMED_SHARE = 8
-"""A chunk's scatters may take so many times the numbers of its members."""
+FORMED_SHARE = 4
+"""What is written on the way to a scatter, in multiples of its numbers; a chunk has as much room for it."""
 
 
 class Moments(NamedTuple):
@@ -118,7 +118,7 @@ def moments_of(
     rest = ((scaling.centre - leading.astype(np.float64)) / scaling.scale).astype(inner)
     inverse_scale = (1.0 / scaling.scale).astype(inner)
     size = rows_of(form, M, D)
-    chunk = int(np.clip(CHUNK_VALUES // max(M * D, size // FORMED_SHARE), 1, bucket(n)))
+    chunk = int(np.clip(CHUNK_VALUES // max(M * D, FORMED_SHARE * size), 1, bucket(n)))
     first, chunk, in_place = _laid_out(X, inner, chunk)
     spans = [*pairwise([*([0] if first else []), *range(first, n, chunk), n])]
 

@@ -85,7 +85,7 @@ def standardised_moments(
     moments = moments_of(X, weights, rough.units, dtype, form)
     scaling = standard_scaling(totals_of(moments), rough, common_scale)
     check_squares(scaling, dtype)
-    return rescaled(moments, rough.units, scaling), scaling
+    return rescaled(moments, rough.units, scaling, in_place=True), scaling
 
 
 def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
@@ -165,10 +165,14 @@ def check_squares(scaling: Scaling, dtype: Any) -> None:
         )
 
 
-def rescaled(moments: Moments, old: Scaling, new: Scaling) -> Moments:
-    """Return the same moments in other units; means are moved in float64."""
+def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = False) -> Moments:
+    """Return the same moments in other units; means are moved in float64.
+
+    ``in_place`` lets the scatters, by far the most of them, be overwritten.
+    """
     dtype = moments.mean.dtype
     ratio = old.scale / new.scale
     shift = (old.centre - new.centre) / new.scale
     mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
-    return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio))
+    out = np.asarray(moments.scatter.values) if in_place else None
+    return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio, out))

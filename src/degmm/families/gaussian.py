@@ -11,7 +11,17 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.scatter import EXACT, UNROLLED_FEATURES, NoScatter, Scatter, pack, triangle, unpack
+from degmm.scatter import (
+    EXACT,
+    UNROLLED_FEATURES,
+    NoScatter,
+    Scatter,
+    lower_products,
+    pack,
+    strips,
+    triangle,
+    unpack,
+)
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -84,7 +94,7 @@ def identity_like(A: Float[Array, "K ..."]) -> Float[Array, "..."]:
 
 
 def transform(F: Float[Array, "K ..."], d: Float[Array, "K D n"]) -> Float[Array, "K D n"]:
-    """Return F_k d_ki."""
+    """Return F_k d_ki; F may have fewer rows than columns."""
     D = d.shape[1]
     if F.ndim == 2:
         return F[:, :, None] * d
@@ -96,8 +106,11 @@ def transform(F: Float[Array, "K ..."], d: Float[Array, "K D n"]) -> Float[Array
 def squared_distance(F: Float[Array, "K ..."], d: Float[Array, "K D n"]) -> Float[Array, "K n"]:
     """Return |F_k d_ki|², the squared Mahalanobis length of each deviation, for lower triangular F."""
     D = d.shape[1]
-    if D > UNROLLED_FEATURES or F.ndim == 2:
+    if F.ndim == 2:
         return (transform(F, d) ** 2).sum(axis=1)
+    if D > UNROLLED_FEATURES:
+        parts = [(transform(F[:, a:b, :b], d[:, :b]) ** 2).sum(axis=1) for a, b in strips(D)]
+        return sum(parts[1:], parts[0])
     rows = [sum(F[:, i, j, None] * d[:, j] for j in range(i + 1)) for i in range(D)]
     return jnp.stack([row * row for row in rows]).sum(axis=0)
 
@@ -148,7 +161,7 @@ def weighted_outer(
     weighted = mass[:, None, :] * d
     if diagonal:
         return jnp.einsum("kdn,kdn->kd", weighted, d, precision=EXACT)
-    return pack(jnp.einsum("kdn,ken->kde", weighted, d, precision=EXACT))
+    return pack(lower_products(weighted, d, "kdn,ken->kde"))
 
 
 def spread_out(entries: Float[Array, "K E"], n_features: int, *, diagonal: bool) -> Float[Array, "K ..."]:

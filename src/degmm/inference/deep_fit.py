@@ -121,7 +121,7 @@ def fit_deep(
     checkpoints : Checkpoints
         Where the training goes on from, and leaves its states.
     """
-    start = search_on_sample(family, ensembles.moments, settings.start, rng)[0].parameters
+    start = search_on_sample(family, ensembles.moments, settings.start, rng).parameters
     graph = nets.structure(settings.encoder, sizes)
     networks = _initial_networks(ensembles, sizes, settings, rng)
     views = [ensembles]

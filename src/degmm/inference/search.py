@@ -8,14 +8,20 @@ import numpy as np
 
 from degmm.choices import find
 from degmm.families.base import Family, Limits, MixtureParameters
-from degmm.families.covariance import at_floor
+from degmm.families.covariance import WIDE_FEATURES, at_floor
 from degmm.inference.blocks import into_blocks
 from degmm.inference.em import CONVERGED, EM_SPECS, NON_FINITE, EMState, run_em
 from degmm.inference.large import LargeMoments, run_em_in_passes
 from degmm.inference.mixture import evaluate
 from degmm.inference.moves import split_and_merge
+from degmm.inference.reduced import directions_of, reduced, reduced_family
 from degmm.inference.solution import Result, Solution
-from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
+from degmm.inference.starts import (
+    START_METHODS,
+    parameters_from_labels,
+    parameters_from_responsibilities,
+    starting_labels,
+)
 from degmm.moments import Moments, padded
 from degmm.processes import from_first, gathered, largest, sample_of_all, total
 from degmm.sharding import alone, n_local, on_devices
@@ -27,7 +33,9 @@ SIDE_BY_SIDE = 8
 SHORT_ITERATIONS = 10
 """M-steps of a short run."""
 SEARCH_SAMPLE = 8192
-"""Starts are compared on at most this many ensembles."""
+"""Starts are compared on at most this many ensembles …"""
+REDUCED_SAMPLE = 2048
+"""… of so many, where they are in few directions."""
 SEARCH_ITERATIONS = 300
 """M-steps at most of a run that is continued on a sample only."""
 MOVE_ITERATIONS = 40
@@ -70,31 +78,74 @@ def search_em(
 ) -> Solution:
     """Fit by EM from ``settings.n_init`` starts.
 
-    The winner of :func:`search_on_sample` is continued on all ensembles, if there are more of them.
+    The winner of the search on a sample is continued on all ensembles, if there are more of them. Of many
+    variables the search goes in few directions, and only its winner is run in all.
     """
-    solution, whole = search_on_sample(family, moments, settings, rng)
-    if whole:
-        return solution
-    winner = jax.tree.map(lambda part: part[None], solution.parameters)
-    return best_run(family, winner, moments, settings)
+    sample, whole = _sample(moments, rng)
+    if moments.n_features <= WIDE_FEATURES:
+        solution = _searched(family, sample, whole, settings, rng)
+        return solution if whole else _continued(family, solution, moments, settings)
+    start = _start_in_few_directions(family, sample, settings, rng)
+    solution = best_run(family, start, moments, settings)
+    if solution.result in (Result.AT_FLOOR, Result.NON_FINITE):  # all directions tell which starts avoid it
+        other = _searched(family, sample, whole, settings, rng)
+        other = other if whole else _continued(family, other, moments, settings)
+        solution = other if other.result not in (Result.AT_FLOOR, Result.NON_FINITE) else solution
+    return solution
 
 
 def search_on_sample(
     family: Family, moments: Moments | LargeMoments, settings: EMSettings, rng: np.random.Generator
-) -> tuple[Solution, bool]:
-    """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles, and whether these were all.
+) -> Solution:
+    """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles."""
+    sample, whole = _sample(moments, rng)
+    if moments.n_features <= WIDE_FEATURES:
+        return _searched(family, sample, whole, settings, rng)
+    start = _start_in_few_directions(family, sample, settings, rng)
+    with alone():
+        limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
+        return from_first(best_run(family, start, sample, settings, max_iter=limit))
+
+
+def _continued(
+    family: Family, solution: Solution, moments: Moments | LargeMoments, settings: EMSettings
+) -> Solution:
+    winner = jax.tree.map(lambda part: part[None], solution.parameters)
+    return best_run(family, winner, moments, settings)
+
+
+def _searched(
+    family: Family, sample: Moments, whole: bool, settings: EMSettings, rng: np.random.Generator
+) -> Solution:
+    """Return the best solution on a sample.
 
     Every start is run for a few M-steps, the best few of them to convergence; the best of these is
     improved by splits and merges while they help. All this is done on one device, and in each of
     several processes alike.
     """
-    sample, whole = _sample(moments, rng)
     with alone():
         best = short_runs(family, sample, settings, rng)
         limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
         solution = best_run(family, best, sample, settings, max_iter=limit)
         solution = _moved(family, solution, sample, settings, limit)
-    return from_first(solution), whole
+    return from_first(solution)
+
+
+def _start_in_few_directions(
+    family: Family, sample: Moments, settings: EMSettings, rng: np.random.Generator
+) -> MixtureParameters:
+    """Return one start (first axis): the clusters that a search finds where ensembles vary most."""
+    with alone():
+        few = reduced(sample, directions_of(sample, settings.n_components))
+        n = few.n_samples
+        some = few
+        if n > REDUCED_SAMPLE:
+            some = few.take(np.sort(rng.choice(n, REDUCED_SAMPLE, replace=False)))
+        plain = reduced_family(family)
+        found = _searched(plain, some, False, settings, rng)
+        responsibilities = evaluate(plain, found.parameters, few)[1]
+        limits = settings.limits(sample)
+        return from_first(parameters_from_responsibilities(family, responsibilities, sample, limits))
 
 
 def short_runs(
@@ -102,7 +153,6 @@ def short_runs(
 ) -> MixtureParameters:
     """Return the parameters of the best short runs (first axis), the best one first."""
     K = settings.n_components
-    moments, _ = _sample(moments, rng)
     labels = starting_labels(settings.method, moments, K, settings.n_init, rng)
     side_by_side = min(SIDE_BY_SIDE, settings.n_init)
     limits, blocks = settings.limits(moments), into_blocks(moments, K)

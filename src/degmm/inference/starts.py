@@ -46,11 +46,30 @@ def _standardised(features: Float[np.ndarray, "n F"]) -> Float[np.ndarray, "n F"
 def kmeans_plusplus(
     features: Float[np.ndarray, "n F"], weights: Float[np.ndarray, "n"], n_components: int, seed: int
 ) -> Int[np.ndarray, "n"]:
-    """Partition ensembles by the nearest of K seeds chosen by k-means++ (Arthur & Vassilvitskii 2007)."""
-    from sklearn.cluster import kmeans_plusplus as seeds_of
+    """Partition ensembles by the nearest of K seeds chosen by k-means++ (Arthur & Vassilvitskii 2007).
 
-    centres, _ = seeds_of(features, n_components, sample_weight=weights, random_state=seed)
-    return _nearest(features, centres)
+    Each seed is the best of a few that are drawn by the squared distance from those so far, as
+    scikit-learn has it, whose draws these are: to import its clusterers takes longer than many a fit.
+    """
+    rng = np.random.RandomState(seed)
+    norms = (features**2).sum(axis=1)
+
+    def squared_distances(chosen: np.ndarray) -> np.ndarray:
+        found = norms[chosen, None] - 2 * features[chosen] @ features.T + norms
+        return np.maximum(found, 0)
+
+    first = rng.choice(len(features), p=weights / weights.sum())
+    seeds, nearest = [first], squared_distances(np.array([first]))[0]
+    trials = 2 + int(np.log(n_components))
+    while len(seeds) < n_components:
+        shares = np.cumsum(weights * nearest)
+        drawn = np.searchsorted(shares, rng.uniform(size=trials) * shares[-1])
+        drawn = np.minimum(drawn, len(features) - 1)
+        closer = np.minimum(nearest, squared_distances(drawn))
+        best = int(np.argmin(closer @ weights))
+        nearest = closer[best]
+        seeds.append(drawn[best])
+    return _nearest(features, features[seeds])
 
 
 def random_seeds(
