@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from degmm.capacity import check_capacity
 from degmm.ensembles import Ensemble, labelled
 from degmm.ensembles.arrays import without_masks
 from degmm.ensembles.blocks import Block, Blocks, ChunkedBlocks, read
@@ -99,6 +100,7 @@ def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: 
     if given is not None and len(given) != n:
         raise ValueError(f"sample_weight: {len(given)} weights for the {n} ensembles of all blocks")
     check_enough(gathered.summary, n, model.n_components)
+    check_capacity(0, 1, first.n_features, model.n_components, model._family().covariance, first.dtype)
     common = model._family().covariance.common_scale
     moments, scaling = gathered.in_standard_units(common_scale=common)
     order = order_of(places)
