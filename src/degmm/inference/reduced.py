@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from degmm.families import STRUCTURES, Family
 from degmm.moments import Moments
@@ -19,6 +19,8 @@ FEWEST_DIRECTIONS = 6
 """Directions at least …"""
 FURTHER_DIRECTIONS = 2
 """… and at least so many more than the means of the clusters lie in."""
+SPREAD_DIRECTIONS = 2
+"""Variables in whose spread ensembles differ most, which are directions too"""
 MOST_USED = 1024
 """Ensembles that directions are taken from."""
 
@@ -29,7 +31,10 @@ def n_directions(n_features: int, n_components: int) -> int:
 
 
 def directions_of(moments: Moments, n_components: int) -> Float[np.ndarray, "D r"]:
-    """Return the directions in which ensembles vary most, relative to the members of one ensemble."""
+    """Return the directions in which ensembles vary most, relative to the members of one ensemble.
+
+    Where there are several members, the variables of the most unequal spread are directions too.
+    """
     import scipy.linalg
 
     D, n = moments.mean.shape
@@ -49,7 +54,21 @@ def directions_of(moments: Moments, n_components: int) -> Float[np.ndarray, "D r
         values, right = scipy.linalg.eigh(whitened.T @ whitened, **top)
         vectors = (whitened @ right) / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny))
     vectors = vectors[:, ::-1]
-    return vectors if root is None else _solved(root.T, vectors, lower=False)
+    if root is None:
+        return vectors
+    turned = _solved(root.T, vectors, lower=False)
+    axes = np.eye(D)[:, _of_unequal_spread(some)]
+    return np.concatenate([turned / np.linalg.norm(turned, axis=0), axes], axis=1)
+
+
+def _of_unequal_spread(moments: Moments) -> Int[np.ndarray, "s"]:
+    """Return the variables whose spread within ensembles varies most from one to another, on a log scale."""
+    squares = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
+    several = (np.asarray(moments.counts) > 1) & (squares > 0).all(axis=0)
+    if several.sum() < 2:
+        return np.arange(0)
+    log_spread = np.log(squares[:, several] / (np.asarray(moments.counts, np.float64)[several] - 1))
+    return np.argsort(-log_spread.var(axis=1), kind="stable")[:SPREAD_DIRECTIONS]
 
 
 def _within_root(moments: Moments) -> np.ndarray | None:
