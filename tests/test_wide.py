@@ -53,7 +53,7 @@ def test_fits_do_not_depend_on_the_form_of_the_scatter(monkeypatch, member_model
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical", "tied"])
 def test_single_members_equal_scikit_learn(covariance_type):
-    X, labels = drawn(600, 1)
+    X, _ = drawn(600, 1)
     X = X[:, 0] / X[:, 0].std(axis=0)  # one scale for all, as spherical covariances want
     settings = {"covariance_type": covariance_type, "max_iter": 400, "random_state": 0}
     peer = GaussianMixture(3, tol=1e-9, reg_covar=1e-12, n_init=3, **settings).fit(X)
