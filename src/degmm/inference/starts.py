@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
-from degmm.families.covariance import floor_eigenvalues
+from degmm.families.covariance import WIDE_FEATURES, floor_eigenvalues
 from degmm.families.gaussian import floored_weights
 from degmm.inference.blocks import blocks_like, into_blocks
 from degmm.inference.mixture import m_step_from_blocks
@@ -128,7 +128,8 @@ def _from_labels(
         hard = jax.nn.one_hot(partition, n_components, axis=1, dtype=blocks.mean.dtype)
         return m_step_from_blocks(family, hard, blocks, limits)
 
-    return jax.vmap(one)(labels)
+    wide = blocks.mean.shape[1] > WIDE_FEATURES
+    return jax.lax.map(one, labels) if wide else jax.vmap(one)(labels)
 
 
 def parameters_from_responsibilities(
