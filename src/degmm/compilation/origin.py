@@ -1,0 +1,103 @@
+"""What all programs of a process depend on: versions, the package's source, the machine, settings."""
+
+import hashlib
+import os
+import platform
+import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import degmm
+from degmm.compilation.fingerprints import UnknownError, fingerprint
+from degmm.threads import cores
+
+IMPORTED = time.time()
+"""When this was imported: a source file changed later may not be what runs here"""
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "optimistix", "equinox", "lineax", "jaxtyping", "numpy")
+"""Whose code, or whose constants, come into the programs"""
+PROCESSOR = frozenset(
+    ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "isa", "uarch", "cpu", "revision")
+    + ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features", "features")
+)
+"""Lines of /proc/cpuinfo that tell what a processor can do, and not how it is doing"""
+VARIABLES = ("JAX_", "XLA_", "TF_", "NPROC")
+"""Beginnings of names of environment variables that compilers read"""
+IRRELEVANT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug_log", "jax_explain", "jax_dump")
+"""Beginnings of names of settings that are no part of a program; as variables, in capitals"""
+
+
+@cache
+def origin() -> str | None:
+    """Return a text for this process, or None where it cannot be told what its programs come from."""
+    source = digest_of_source(Path(degmm.__file__).parent)
+    if source is None:
+        return None
+    try:
+        versions = [(name, version(name)) for name in PACKAGES]
+    except PackageNotFoundError:
+        return None
+    return repr((degmm.__version__, source, versions, platform.python_version(), _machine(), _variables()))
+
+
+def settings() -> str:
+    """Return a text for jax's settings at this moment.
+
+    Raises
+    ------
+    UnknownError
+        If one of them has no fingerprint.
+    """
+    values = jax.config.values
+    return fingerprint({name: values[name] for name in sorted(values) if not name.startswith(IRRELEVANT)})
+
+
+def digest_of_source(folder: Path, until: float = IMPORTED) -> str | None:
+    """Return a SHA-256 of all Python files in a folder, or None where one was changed after ``until``."""
+    digest = hashlib.sha256()
+    try:
+        for path in sorted(folder.rglob("*.py")):
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_mtime > until:
+                    return None
+                content = file.read()
+            digest.update(f"{path.relative_to(folder).as_posix()}:{len(content)}\n".encode())
+            digest.update(content)
+            found = True
+    except OSError:
+        return None
+    return digest.hexdigest() if found else None
+
+
+def _machine() -> tuple[Any, ...]:
+    facts = (platform.system(), platform.machine(), platform.processor(), platform.libc_ver(), cores())
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return *facts, _first_processor(file)
+    except OSError:
+        return facts
+
+
+def _first_processor(lines: Any) -> tuple[str, ...]:
+    """Return what the first processor is; on a machine of many, reading of all would take a while."""
+    found = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if not name.strip() and found:
+            break
+        if name.strip() in PROCESSOR:
+            found.append(f"{name.strip()}:{value.strip()}")
+    return tuple(found)
+
+
+def _variables() -> list[tuple[str, str]]:
+    left_out = tuple(name.upper() for name in IRRELEVANT)
+    return sorted(
+        pair for pair in os.environ.items() if pair[0].startswith(VARIABLES) and not pair[0].startswith(left_out)
+    )
+
+
+__all__ = ["UnknownError", "digest_of_source", "origin", "settings"]
