@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
-from types import CodeType, FunctionType, MappingProxyType
+from types import CodeType, FunctionType, MappingProxyType, NoneType
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,9 @@ def _tokens(value: Any, deeper: int) -> Iterator[str]:
     if deeper == 0:
         raise UnknownError("values within values")
     kind = type(value)
+    if value is NoneType:
+        yield "type:None;"
+        return
     if value is None or value is Ellipsis or kind in (bool, int, float, complex, str, bytes):
         yield f"{kind.__name__}:{value!r};"
         return

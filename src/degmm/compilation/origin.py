@@ -4,12 +4,15 @@ import hashlib
 import os
 import platform
 import time
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jax
+import jaxlib
+import numpy as np
 
 import degmm
 from degmm.compilation.fingerprints import UnknownError, fingerprint
@@ -17,8 +20,8 @@ from degmm.threads import cores
 
 IMPORTED = time.time()
 """When this was imported: a source file changed later may not be what runs here"""
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "optimistix", "equinox", "lineax", "jaxtyping", "numpy")
-"""Whose code, or whose constants, come into the programs"""
+PACKAGES = ("flax", "optax", "optimistix", "equinox", "lineax")
+"""Whose code comes into the programs, beside that of jax and NumPy; most fits import none of them"""
 PROCESSOR = frozenset(
     ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "isa", "uarch", "cpu", "revision")
     + ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features", "features")
@@ -40,7 +43,8 @@ def origin() -> str | None:
         versions = [(name, version(name)) for name in PACKAGES]
     except PackageNotFoundError:
         return None
-    return repr((degmm.__version__, source, versions, platform.python_version(), _machine(), _variables()))
+    versions += [(module.__name__, module.__version__) for module in (degmm, jax, jaxlib, np)]
+    return repr((source, versions, platform.python_version(), _machine(), _variables()))
 
 
 def settings() -> str:
@@ -59,17 +63,26 @@ def digest_of_source(folder: Path, until: float = IMPORTED) -> str | None:
     """Return a SHA-256 of all Python files in a folder, or None where one was changed after ``until``."""
     digest = hashlib.sha256()
     try:
-        for path in sorted(folder.rglob("*.py")):
-            with path.open("rb") as file:
+        names = sorted(_sources(str(folder), ""))
+        for name in names:
+            with open(folder / name, "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_mtime > until:
                     return None
                 content = file.read()
-            digest.update(f"{path.relative_to(folder).as_posix()}:{len(content)}\n".encode())
+            digest.update(f"{name}:{len(content)}\n".encode())
             digest.update(content)
-            found = True
     except OSError:
         return None
-    return digest.hexdigest() if found else None
+    return digest.hexdigest() if names else None
+
+
+def _sources(folder: str, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:  # of pathlib's ways, each takes three times as long
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield prefix + entry.name
+            elif entry.is_dir() and entry.name != "__pycache__":
+                yield from _sources(entry.path, f"{prefix}{entry.name}/")
 
 
 def _machine() -> tuple[Any, ...]:
