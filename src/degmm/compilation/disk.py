@@ -37,10 +37,11 @@ def save(key: bytes | None, lowered: Any, program: Any) -> None:
     """Leave a program for later processes, where that is sound; before it first runs.
 
     What a program calls outside itself must be there in another process: LAPACK is, a function of
-    Python's is not. Once run, a program that sorts can no longer be written.
+    Python's is not. Once run, a program that sorts can no longer be written; nor can one that jax has
+    from a store of its own, though jax makes a file of it.
     """
     store = _store()
-    if key is None or store is None:
+    if key is None or store is None or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:
         targets = set(TARGET.findall(lowered.as_text()))
@@ -51,6 +52,13 @@ def save(key: bytes | None, lowered: Any, program: Any) -> None:
     except Exception:  # it is then compiled anew in every process, as all were before there was a store
         return
     store.write(key, content)
+
+
+def discard(key: bytes | None) -> None:
+    """Take a program out of the store that does not run."""
+    store = _store()
+    if key is not None and store is not None:
+        store.remove(key)
 
 
 def _store() -> Store | None:

@@ -13,10 +13,13 @@ from types import CodeType, FunctionType, MappingProxyType, NoneType
 from typing import Any
 
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 KNOWN = frozenset(
-    ("builtins", "collections", "degmm", "equinox", "flax", "functools", "jax", "jaxlib", "jaxtyping", "lineax")
-    + ("numpy", "operator", "optax", "optimistix", "types", "typing")
+    [
+        *("degmm", "jax", "jaxlib", "flax", "optax", "optimistix", "equinox", "lineax", "jaxtyping", "numpy"),
+        *("builtins", "collections", "functools", "operator", "types", "typing"),
+    ]
 )
 """Packages whose code is told by versions and digests that are part of every key"""
 DEEPEST = 60
@@ -70,6 +73,8 @@ def _tokens(value: Any, deeper: int) -> Iterator[str]:
         yield f"name:{named};"
     elif kind is FunctionType:
         yield from _function(value, deeper)
+    elif kind is PyTreeDef:
+        yield from _tree(value, deeper)
     else:
         yield f"{_name(kind)}["
         yield from _tokens(_parts(value), deeper - 1)
@@ -85,6 +90,17 @@ def _items(value: Any, deeper: int) -> Iterator[str]:
     else:
         for item in value:
             yield from _tokens(item, deeper - 1)
+
+
+def _tree(value: Any, deeper: int) -> Iterator[str]:
+    node = value.node_data()
+    if node is None:
+        yield "*" if value.num_leaves else "none;"
+        return
+    yield "tree["
+    yield from _tokens(node, deeper - 1)
+    yield from _items(value.children(), deeper)
+    yield "]"
 
 
 def _array(value: Any) -> Iterator[str]:
@@ -156,5 +172,7 @@ def _code(code: CodeType, deeper: int) -> Iterator[str]:
     """Tell the functions of a line apart; what they call is told by the digest of their package."""
     yield f"code:{code.co_qualname}:{code.co_firstlineno}:{code.co_names!r}:{code.co_code!r}["
     for constant in code.co_consts:
-        yield from _code(constant, deeper - 1) if isinstance(constant, CodeType) else _tokens(constant, deeper - 1)
+        yield from (
+            _code(constant, deeper - 1) if isinstance(constant, CodeType) else _tokens(constant, deeper - 1)
+        )
     yield "]"

@@ -48,7 +48,7 @@ def call_of(values: tuple[Any, ...], static: tuple[int, ...]) -> Call | None:
     if trace_context is None or not trace_state_clean() or _on_one_cpu() is None:
         return None
     context = trace_context()
-    if _told(context) is None or jax.config.jax_debug_nans or jax.config.jax_debug_infs:
+    if _told(context) is None or _is_set("jax_debug_nans") or _is_set("jax_debug_infs"):
         return None
     dynamic = tuple(value for i, value in enumerate(values) if i not in static)
     leaves, tree = jax.tree.flatten(dynamic)
@@ -73,7 +73,7 @@ def disk_key(
             fingerprint((static, donated, options)),
             fingerprint(function),
             fingerprint(call.static),
-            _tree(call.tree),
+            fingerprint(call.tree),
             fingerprint([_in_words(kind) for kind in call.leaves]),
         )
     except (UnknownError, RecursionError):
@@ -93,7 +93,7 @@ def _on_one_cpu() -> Any:
 @cache
 def _told(context: tuple[Any, ...]) -> str | None:
     """Return a text for jax's own context, or None where it is no plain one."""
-    if jax.config.jax_disable_jit:
+    if _is_set("jax_disable_jit"):
         return None
     told = []
     for value in context:
@@ -105,13 +105,17 @@ def _told(context: tuple[Any, ...]) -> str | None:
     return repr(told)
 
 
+def _is_set(setting: str) -> bool:
+    return bool(getattr(jax.config, setting))
+
+
 def _kind(leaf: Any) -> Any:
     """Return what a program knows of an argument, or None where it is no ordinary one."""
     if isinstance(leaf, jax.Array):
         # A tracer is one too, and has no sharding of this kind.
         if isinstance(leaf, jax.core.Tracer) or leaf.sharding != _on_one_cpu():
             return None
-        return leaf.shape, leaf.dtype, leaf.weak_type
+        return leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)  # random keys have none
     kind = type(leaf)
     if kind is np.ndarray or isinstance(leaf, np.generic):
         known = leaf.dtype.kind in ORDINARY and leaf.dtype.isnative
@@ -126,11 +130,3 @@ def _in_words(kind: Any) -> Any:
     if not isinstance(dtype, np.dtype) and str(dtype) not in RANDOM_KEYS:
         raise UnknownError(f"arrays of {dtype}")
     return shape, str(dtype), weak
-
-
-def _tree(tree: Any) -> str:
-    """Return a text for the structure of the arguments."""
-    node = tree.node_data()
-    if node is None:
-        return "*" if tree.num_leaves else "none"
-    return f"{fingerprint(node)}({','.join(map(_tree, tree.children()))})"

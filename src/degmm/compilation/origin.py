@@ -4,9 +4,10 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,27 @@ import jaxlib
 import numpy as np
 
 import degmm
-from degmm.compilation.fingerprints import UnknownError, fingerprint
+from degmm.compilation.fingerprints import fingerprint
 from degmm.threads import cores
 
 IMPORTED = time.time()
 """When this was imported: a source file changed later may not be what runs here"""
 PACKAGES = ("flax", "optax", "optimistix", "equinox", "lineax")
 """Whose code comes into the programs, beside that of jax and NumPy; most fits import none of them"""
-PROCESSOR = frozenset(
-    ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "isa", "uarch", "cpu", "revision")
-    + ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features", "features")
-)
-"""Lines of /proc/cpuinfo that tell what a processor can do, and not how it is doing"""
+PROCESSOR = ("vendor_id", "cpu", "model", "stepping", "flags", "CPU ", "Features", "features", "isa", "uarch")
+"""Beginnings of lines of /proc/cpuinfo that tell what a processor can do"""
+PASSING = ("cpu MHz",)
+"""And of lines that tell how it is doing"""
 VARIABLES = ("JAX_", "XLA_", "TF_", "NPROC")
 """Beginnings of names of environment variables that compilers read"""
-IRRELEVANT = ("jax_compilation_cache", "jax_persistent_cache", "jax_log", "jax_debug_log", "jax_explain", "jax_dump")
+IRRELEVANT = (
+    "jax_compilation_cache",
+    "jax_persistent_cache",
+    "jax_log",
+    "jax_debug_log",
+    "jax_explain",
+    "jax_dump",
+)
 """Beginnings of names of settings that are no part of a program; as variables, in capitals"""
 
 
@@ -94,23 +101,15 @@ def _machine() -> tuple[Any, ...]:
         return facts
 
 
-def _first_processor(lines: Any) -> tuple[str, ...]:
+def _first_processor(lines: Iterable[str]) -> tuple[str, ...]:
     """Return what the first processor is; on a machine of many, reading of all would take a while."""
-    found = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if not name.strip() and found:
-            break
-        if name.strip() in PROCESSOR:
-            found.append(f"{name.strip()}:{value.strip()}")
-    return tuple(found)
+    first = takewhile(str.strip, lines)
+    return tuple(
+        line.strip() for line in first if line.startswith(PROCESSOR) and not line.startswith(PASSING)
+    )
 
 
 def _variables() -> list[tuple[str, str]]:
     left_out = tuple(name.upper() for name in IRRELEVANT)
-    return sorted(
-        pair for pair in os.environ.items() if pair[0].startswith(VARIABLES) and not pair[0].startswith(left_out)
-    )
-
-
-__all__ = ["UnknownError", "digest_of_source", "origin", "settings"]
+    names = [name for name in os.environ if name.startswith(VARIABLES) and not name.startswith(left_out)]
+    return [(name, os.environ[name]) for name in sorted(names)]

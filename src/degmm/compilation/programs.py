@@ -37,36 +37,45 @@ class Jitted:
         """How often a program was compiled or loaded here"""
 
     def __call__(self, *values: Any) -> Any:
+        """Return what the function returns."""
         call = call_of(values, self._static)
         if call is None:
             with _collection_paused():
                 return self.compiled(*values)
         program = PROGRAMS.find(self, call.key)
-        if program is None:
-            with _collection_paused():
-                program = self._made(call, values)
-        return program(*call.dynamic)
+        if program is not None:
+            return program(*call.dynamic)
+        with _collection_paused():
+            return self._first(call, values)
 
     def __reduce__(self) -> str:
         # Pickled by its name, as the function would be.
-        return self.__qualname__
+        return str(self.__wrapped__.__qualname__)
 
     def forget(self) -> None:
         """Drop this function's programs from memory."""
         self.compiled.clear_cache()
         PROGRAMS.drop(self)
 
-    def _made(self, call: Call, values: tuple[Any, ...]) -> Any:
+    def _first(self, call: Call, values: tuple[Any, ...]) -> Any:
+        """Return what the function returns, of a program that is not in memory yet."""
+        self.programs_made += 1
         key = disk_key(self.__wrapped__, self._static, self._donated, self._options, call)
         program = disk.load(key, call)
-        if program is None:
-            # Of a copy of the function: what jax holds for it goes when the program does.
-            lowered = self._plain(_copied(self.__wrapped__)).lower(*values)
-            program = lowered.compile()
-            disk.save(key, lowered, program)
-        self.programs_made += 1
+        if program is not None:
+            try:
+                found = jax.block_until_ready(program(*call.dynamic))
+            except jax.errors.JaxRuntimeError:
+                disk.discard(key)  # of no use here, whatever it is: compiled anew, it shows what is wrong
+            else:
+                PROGRAMS.keep(self, call.key, program)
+                return found
+        # Of a copy of the function: what jax holds for it goes when the program does.
+        lowered = self._plain(_copied(self.__wrapped__)).lower(*values)
+        program = lowered.compile()
+        disk.save(key, lowered, program)
         PROGRAMS.keep(self, call.key, program)
-        return program
+        return program(*call.dynamic)
 
     def _plain(self, function: Any) -> Any:
         return jax.jit(

@@ -84,6 +84,10 @@ class Store:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
 
+    def remove(self, key: bytes) -> None:
+        """Take out what is under a key."""
+        _removed(self._path(key))
+
     def summary(self) -> Summary:
         """Return the number of programs and their bytes."""
         sizes = [found.st_size for _, found in self._files(ENTRY)]

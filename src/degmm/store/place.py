@@ -13,11 +13,18 @@ MOST_LINKS = 40
 
 
 class Place(NamedTuple):
-    """The folder of the store, and why it is not used, if so."""
+    """The folder of the store, and in words for the user why it is not used, if so."""
 
     folder: Path | None
-    unused: str = ""
-    """In words for the user; empty where the store is used"""
+    off: str = ""
+    """That it is not wanted"""
+    unsafe: str = ""
+    """That programs there cannot be trusted"""
+
+    @property
+    def unused(self) -> str:
+        """Why it is not used; empty where it is."""
+        return self.off or self.unsafe
 
 
 def find_place() -> Place:
@@ -25,12 +32,14 @@ def find_place() -> Place:
 
     A folder that is not there yet is made when the first program is written.
     """
+    wanted = os.environ.get("DEGMM_CACHE", "")
+    off = f"DEGMM_CACHE={wanted}" if wanted.strip().lower() in OFF else ""
     folder = _wanted()
-    if os.environ.get("DEGMM_CACHE", "").strip().lower() in OFF:
-        return Place(folder, f"DEGMM_CACHE is {os.environ['DEGMM_CACHE']}")
     if folder is None:
-        return Place(None, "no folder of the user's is known; DEGMM_CACHE_DIR names one")
-    return Place(folder, why_unsafe(folder))
+        return Place(
+            None, off, "no folder for what is kept between runs is known here; DEGMM_CACHE_DIR names one"
+        )
+    return Place(folder, off, why_unsafe(folder))
 
 
 def _wanted() -> Path | None:
