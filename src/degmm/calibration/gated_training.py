@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Float, Int
 
 from degmm.arrays import Array
-from degmm.calibration.families import FAMILIES
+from degmm.calibration.families import FAMILIES, PredictiveFamily
 from degmm.calibration.gated import Experts, Gate, Regimes, distributions, initial, responsibilities
 from degmm.calibration.linear import filled
 from degmm.calibration.mixtures import COARSE, crps_mixture
@@ -115,18 +115,17 @@ def decays(settings: GatedSettings) -> Regimes:
 
 @lru_cache(maxsize=16)
 def _compiled(family: str, settings: GatedSettings) -> Any:
-    return jit(partial(_train, family, settings))
+    return jit(partial(_train, FAMILIES[family], settings))
 
 
 def _train(
-    family: str,
+    of: PredictiveFamily,
     settings: GatedSettings,
     keys: Array,
     batches: Int[Array, "N steps b"],
     cases: GatedCases,
     least_squares: Float[Array, "D P"],
 ) -> tuple[Regimes, Float[Array, "N steps"]]:
-    of = FAMILIES[family]
     rate = optax.cosine_decay_schedule(settings.learning_rate, settings.n_steps)
     adam = optax.scale_by_adam()
     shares = cases.weights / jnp.maximum(cases.weights.sum(axis=1, keepdims=True), 1e-30)

@@ -95,4 +95,7 @@ def _compiled(function: Callable[[Any, Any], Any], max_iter: int) -> Callable[..
         at_end = found.state.f_info  # value and gradient there, so that they are not compiled twice
         return found.value, at_end.f, at_end.grad, found.stats["num_steps"]
 
-    return jit(jax.vmap(from_one, in_axes=(0, None)))
+    def from_each(starts: Any, arguments: Any) -> Any:
+        return jax.vmap(from_one, in_axes=(0, None))(starts, arguments)
+
+    return jit(from_each)
