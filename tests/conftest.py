@@ -7,6 +7,9 @@ from pathlib import Path
 # could only wait for one another. It is read when NumPy is first imported, here and in processes of the tests.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Programs that one test has compiled serve all others, the processes that tests start, and the next run.
+os.environ.setdefault("DEGMM_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_programs"))
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,22 @@ def real_file(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is not there")
     return path
+
+
+@pytest.fixture
+def monkeypatch(monkeypatch):
+    """Pytest's own, with nothing read from or left in the store of programs once an attribute is patched.
+
+    The key of a program tells of source code, not of patches.
+    """
+    plain = monkeypatch.setattr
+
+    def without_store(*arguments, **options):
+        monkeypatch.setenv("DEGMM_CACHE", "off")
+        plain(*arguments, **options)
+
+    monkeypatch.setattr = without_store
+    return monkeypatch
 
 
 @pytest.fixture(scope="session")
