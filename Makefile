@@ -1,15 +1,20 @@
-# Both targets set up a virtual environment first; they need Python 3.11 or later, pip and make.
+# Targets set up a virtual environment first; they need Python 3.11 or later, pip and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST := -n 2
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-slow check bench clean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/python main.py --n 1000 --M 10 --D 2 --K 3 --num_epochs 1000 --seed 0
 
 test: $(VENV)/.ready-test check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(PYTEST) -m "not slow"
+
+# What takes long: tables reproduced, real data, many seeds, killed processes
+test-slow: $(VENV)/.ready-test
+	$(BIN)/python -m pytest $(PYTEST) -m slow
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .
@@ -32,4 +37,4 @@ $(VENV)/.ready-test: pyproject.toml requirements.txt | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis out
+	rm -rf $(VENV) .pytest_cache .pytest_programs .ruff_cache .mypy_cache .hypothesis out

@@ -13,6 +13,7 @@ os.environ.setdefault("DEGMM_CACHE_DIR", str(Path(__file__).parent.parent / ".py
 import numpy as np
 import pytest
 
+from degmm.compilation import memory, programs
 from degmm.datasets import make_exchangeable_mixture
 
 
@@ -70,6 +71,18 @@ def netcdf(tmp_path, mixture):
     path = tmp_path / "ensembles.nc"
     data.to_netcdf(path, engine="h5netcdf")
     return path
+
+
+@pytest.fixture(scope="module")
+def quick_programs():
+    """Compile a module's programs without optimisation, in half the time, where few run for long.
+
+    They are not those of other modules, in memory or in the store.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(programs.OPTIONS, "xla_backend_optimization_level", 0)
+        patch.setattr(programs, "PROGRAMS", memory.Programs(memory.MOST_PROGRAMS))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -94,6 +94,17 @@ def test_readme_and_makefile_give_the_same_main_command():
     assert command.removeprefix("python ") in (ROOT / "Makefile").read_text()
 
 
+def test_continuous_integration_leaves_no_test_out():
+    def recipe(target):
+        done = subprocess.run(["make", "-n", "-C", ROOT, target], capture_output=True, text=True, check=True)
+        return re.findall(r"pytest .*", done.stdout)
+
+    (fast,), (slow,) = recipe("test"), recipe("test-slow")
+    assert fast.endswith('-m "not slow"')
+    assert slow == fast.replace('"not slow"', "slow")
+    assert re.findall(r"^make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE) == ["test", "test-slow"]
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):

@@ -108,8 +108,8 @@ def slopes(family, parameters, blocks):
     return family.covariance.project(within, ones), family.covariance.project(between, ones), means
 
 
-def run(family, X, K, iterations, limits, start_between=1.0):
-    """Return the log-likelihoods of EM, the last parameters, and the log-likelihood's gradient there."""
+def climb(family, X, K, iterations, limits, start_between=1.0):
+    """Return the parameters after EM, the log-likelihoods on the way, and the moments."""
     blocks = jax.tree.map(lambda part: np.asarray(part)[None], unit_moments(X))
     D = X.shape[2]
     eye = held(np.tile(np.eye(D), (K, 1, 1)), family.covariance)
@@ -117,7 +117,28 @@ def run(family, X, K, iterations, limits, start_between=1.0):
     start = MixtureParameters(np.full(K, 1 / K), means, eye, start_between * eye)
     with precision_of(np.float64):
         parameters, values = em_steps(family, iterations, start, blocks, limits)
-        return np.asarray(values), parameters, [np.asarray(s) for s in slopes(family, parameters, blocks)]
+    return parameters, np.asarray(values), blocks
+
+
+def run(family, X, K, iterations, limits):
+    """Return the parameters after EM, and the log-likelihood's gradient there."""
+    parameters, _, blocks = climb(family, X, K, iterations, limits)
+    with precision_of(np.float64):
+        return parameters, [np.asarray(slope) for slope in slopes(family, parameters, blocks)]
+
+
+def assert_likelihood_never_falls(seed, structure, shape, between, start_between, varying):
+    D, K = shape
+    rng = np.random.default_rng(seed)
+    X = drawn(rng, 40, 5, D, K, between, varying)
+    family = make_family("shared_centre", structure, np.asarray(unit_moments(X).counts))
+    limits = Limits(np.array(1e-6), np.array(1e-4))
+    _, values, _ = climb(family, X, K, 40, limits, start_between)
+    assert np.isfinite(values).all()
+    assert (np.diff(values) >= -1e-10 * np.maximum(1, np.abs(values[1:]))).all()
+
+
+BETWEEN = [0.0, 0.01, 0.1, 1.0, 100.0]
 
 
 @pytest.mark.slow
@@ -126,19 +147,20 @@ def run(family, X, K, iterations, limits, start_between=1.0):
     seed=st.integers(0, 10**6),
     structure=st.sampled_from(STRUCTURE_NAMES),
     shape=st.sampled_from([(1, 2), (2, 2), (3, 2)]),
-    between=st.sampled_from([0.0, 0.01, 0.1, 1.0, 100.0]),
+    between=st.sampled_from(BETWEEN),
     start_between=st.sampled_from([0.0, 1.0]),
     varying=st.booleans(),
 )
 def test_likelihood_never_falls(seed, structure, shape, between, start_between, varying):
     """Shows 2: along EM, for equal and variable M and all structures."""
-    D, K = shape
-    rng = np.random.default_rng(seed)
-    X = drawn(rng, 40, 5, D, K, between, varying)
-    family = make_family("shared_centre", structure, np.asarray(unit_moments(X).counts))
-    values, _, _ = run(family, X, K, 40, Limits(np.array(1e-6), np.array(1e-4)), start_between)
-    assert np.isfinite(values).all()
-    assert (np.diff(values) >= -1e-10 * np.maximum(1, np.abs(values[1:]))).all()
+    assert_likelihood_never_falls(seed, structure, shape, between, start_between, varying)
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+@pytest.mark.parametrize(("structure", "varying"), [("full", True), ("tied", False)])
+def test_likelihood_never_falls_of_one_shape(structure, varying, between):
+    for seed, start_between in enumerate([0.0, 1.0, 0.0, 1.0]):
+        assert_likelihood_never_falls(seed, structure, (2, 2), between, start_between, varying)
 
 
 @pytest.mark.slow
@@ -150,9 +172,8 @@ def test_first_order_conditions_hold_at_convergence(structure, between, varying)
     rng = np.random.default_rng(3)
     X = drawn(rng, 150, 5, 2, 2, between, varying, spread=3.0)
     family = make_family("shared_centre", structure, np.asarray(unit_moments(X).counts))
-    _, parameters, (by_within, by_between, by_mean) = run(
-        family, X, 2, 3000, Limits(np.array(1e-6), np.array(1e-4))
-    )
+    limits = Limits(np.array(1e-6), np.array(1e-4))
+    parameters, (by_within, by_between, by_mean) = run(family, X, 2, 3000, limits)
     n = len(X)
     assert np.abs(by_within).max() < 1e-6 * n
     assert np.abs(by_mean).max() < 1e-6 * n
@@ -169,9 +190,8 @@ def test_first_order_conditions_hold_at_a_floor():
     X[..., 1] = X[:, :1, 1]  # all members equal
     floor = 1e-3
     family = make_family("shared_centre", "full", np.full(80, 4.0))
-    _, parameters, (by_within, by_between, by_mean) = run(
-        family, X, 1, 50, Limits(np.array(floor), np.array(1e-4))
-    )
+    limits = Limits(np.array(floor), np.array(1e-4))
+    parameters, (by_within, by_between, by_mean) = run(family, X, 1, 50, limits)
     assert parameters.within[0, 1, 1] == pytest.approx(floor, rel=1e-6)
     assert by_within[0, 1, 1] < 0
     assert abs(by_within[0, 0, 0]) < 1e-8
