@@ -74,11 +74,15 @@ def netcdf(tmp_path, mixture):
 
 
 @pytest.fixture(scope="module")
-def quick_programs():
-    """Compile a module's programs without optimisation, in half the time, where few run for long.
+def quick_programs(request):
+    """Compile a module's programs without optimisation, in half the time: few of them run for long.
 
-    They are not those of other modules, in memory or in the store.
+    They are not those of other modules, in memory or in the store. The slow tests run the programs
+    that users have.
     """
+    if request.config.getoption("markexpr") == "slow":
+        yield
+        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(programs.OPTIONS, "xla_backend_optimization_level", 0)
         patch.setattr(programs, "PROGRAMS", memory.Programs(memory.MOST_PROGRAMS))

@@ -11,6 +11,8 @@ import pytest
 import xarray as xr
 from test_cli import degmm
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 FIT = ["--K", 2, "--n-init", 2]
 
 

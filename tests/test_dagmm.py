@@ -17,7 +17,10 @@ from degmm.inference.dagmm import train
 from degmm.inference.dagmm_fit import TrainedDAGMM
 from degmm.inference.solution import Result
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("quick_programs"),
+]
 BRIEF = {"n_components": 2, "max_epochs": 60, "random_state": 0}
 
 

@@ -20,6 +20,8 @@ from degmm.verification import (
     skill_table,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 N, M = 120, 8
 
 

@@ -52,7 +52,12 @@ def drawn(rng, n, M, D, K, between, varying, spread=2.0):
     return X
 
 
-@pytest.mark.parametrize("seed", range(200))
+def rest_slow(values, first):
+    """Return all values, those after the first ones for the slow tests."""
+    return [*values[:first], *(pytest.param(value, marks=pytest.mark.slow) for value in values[first:])]
+
+
+@pytest.mark.parametrize("seed", rest_slow(range(200), 48))
 def test_density_is_that_of_the_stacked_vector(seed):
     """Shows 1: scipy on the M·D vector with covariance W ⊗ I + B ⊗ 11ᵀ, 200 random cases."""
     rng = np.random.default_rng(seed)
@@ -203,13 +208,14 @@ def test_first_order_conditions_hold_at_a_floor():
 def test_closed_form_is_the_constrained_maximum(floor):
     """The multipliers of B ≥ 0 and W ≥ floor are sound: in the precisions the problem is convex."""
     rng = np.random.default_rng(8)
+    compiled = jax.jit(closed_form)
     for D, M in [(1, 2), (2, 5), (3, 2), (5, 10)]:
         scales = 10.0 ** rng.uniform(-2, 0, size=D)
         noise = rng.normal(size=(2, 40, D)) @ np.linalg.qr(rng.normal(size=(2, D, D)))[0] * scales
         scatter, centres = np.einsum("and,ane->ade", noise, noise) / 40
         centres *= rng.choice([0.3, 1.5]) / M
         with precision_of(np.float64):
-            found = closed_form(scatter[None], centres[None], jnp.array(float(M)), jnp.array(floor))
+            found = compiled(scatter[None], centres[None], jnp.array(float(M)), jnp.array(floor))
             within, between = (np.asarray(matrices[0]) for matrices in found)
         total = within + M * between
         of_between = total - M * centres
@@ -304,7 +310,7 @@ def test_single_members_are_the_ordinary_mixture():
     assert not shared.between_covariances_.any()
 
 
-@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+@pytest.mark.parametrize("structure", rest_slow(STRUCTURE_NAMES, 2))
 def test_next_member_is_the_stacked_conditional(structure):
     """Condition the stacked normal of M + 1 members on M of them."""
     rng = np.random.default_rng(8)
@@ -387,9 +393,11 @@ def test_weight_2_is_the_ensemble_twice(varying):
         assert found == pytest.approx(getattr(twice, criterion)(np.repeat(X, counts, axis=0)), rel=1e-9)
 
 
-@pytest.mark.parametrize("objective", ["elbo", "likelihood"])
-@pytest.mark.parametrize("varying", [False, True])
-def test_deep_models_share_centres_too(objective, varying):
+@pytest.mark.parametrize(
+    "case", rest_slow([("elbo", True), ("likelihood", False), ("elbo", False), ("likelihood", True)], 2)
+)
+def test_deep_models_share_centres_too(case):
+    objective, varying = case
     rng = np.random.default_rng(11)
     X = drawn(rng, 200, 5, 2, 2, 1.0, varying, spread=4.0)
     em = EGMM(2, member_model="shared_centre", **FEW).fit(X)
