@@ -7,14 +7,18 @@ from pathlib import Path
 # could only wait for one another. It is read when NumPy is first imported, here and in processes of the tests.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Programs that one test has compiled serve all others, the processes that tests start, and the next run.
-os.environ.setdefault("DEGMM_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_programs"))
-
 import numpy as np
 import pytest
 
 from degmm.compilation import memory, programs
 from degmm.datasets import make_exchangeable_mixture
+from degmm.store.place import why_unsafe
+
+PROGRAMS = Path(__file__).resolve().parents[1] / ".pytest_programs"
+"""Programs that one test has compiled serve all others, the processes that tests start, and the next run"""
+if not why_unsafe(PROGRAMS):  # else, where others may write to the checkout, they are in the user's own store
+    os.environ.setdefault("DEGMM_CACHE_DIR", str(PROGRAMS))
+SHARED = os.environ.get("DEGMM_CACHE_DIR")
 
 
 def real_file(name: str) -> Path:
@@ -30,14 +34,15 @@ def real_file(name: str) -> Path:
 
 @pytest.fixture
 def monkeypatch(monkeypatch):
-    """Pytest's own, with nothing read from or left in the store of programs once an attribute is patched.
+    """Pytest's own, with nothing read from or left in the shared store once an attribute is patched.
 
-    The key of a program tells of source code, not of patches.
+    The key of a program tells of source code, not of patches. A store of a test's own is its own matter.
     """
     plain = monkeypatch.setattr
 
     def without_store(*arguments, **options):
-        monkeypatch.setenv("DEGMM_CACHE", "off")
+        if os.environ.get("DEGMM_CACHE_DIR") == SHARED:
+            monkeypatch.setenv("DEGMM_CACHE", "off")
         plain(*arguments, **options)
 
     monkeypatch.setattr = without_store
