@@ -32,7 +32,7 @@ class Jitted:
         self._static, self._donated = static, donated
         self._options = OPTIONS if jax.__version_info__ < KNOWN_UNTIL else {}
         self.compiled = self._plain(function)
-        """Of ``jax.jit`` itself: for several devices, and within other functions that are compiled"""
+        """Of ``jax.jit`` itself: for other devices, and for what JAX transforms"""
         self.programs_made = 0
         """How often a program was compiled or loaded here"""
 
@@ -95,8 +95,8 @@ def jit(
     """Return ``function`` compiled when first called, as by ``jax.jit``, for positional arguments.
 
     On one CPU, a program is looked for in memory, where the most recently used of the whole process
-    are held, then in the store on disk (docs/cache.md), and is else compiled. Elsewhere, and within
-    other functions that are compiled, this is ``jax.jit``.
+    are held, then in the store on disk (docs/cache.md), and is else compiled. On other devices, and
+    where JAX transforms the function (``jax.vmap``, ``jax.grad``), this is ``jax.jit``.
 
     JAX allows options of compilation at the top alone: what other compiled functions call is left to
     ``jax.jit``.
