@@ -152,6 +152,7 @@ def test_what_jax_transforms_is_left_to_it(folder):
     made = jit(compose)
     V, values = np.eye(2, dtype=np.float32)[None], np.ones((1, 2), np.float32)
     wanted = compose(V, values)
+    np.testing.assert_allclose(jax.jit(lambda: made(V, values))(), wanted)
     np.testing.assert_allclose(jax.vmap(made)(V[None], values[None])[0], wanted)
     np.testing.assert_allclose(jax.grad(lambda d: made(V, d).sum())(values), np.ones((1, 2)))
     assert (made.programs_made, files(folder)) == (0, [])

@@ -58,6 +58,13 @@ def call_of(values: tuple[Any, ...], static: tuple[int, ...]) -> Call | None:
     return Call(tuple(values[i] for i in static if i < len(values)), dynamic, tree, kinds, context)
 
 
+def is_transformed(values: tuple[Any, ...]) -> bool:
+    """Return whether a call is part of what JAX traces: compiles, differentiates or maps."""
+    if trace_context is not None and not trace_state_clean():
+        return True
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
 def disk_key(
     function: Any, static: tuple[int, ...], donated: tuple[int, ...], options: Any, call: Call
 ) -> bytes | None:
