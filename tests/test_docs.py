@@ -60,7 +60,10 @@ def test_python_snippets(page, code, tmp_path, netcdf, monkeypatch):
 def test_commands(page, command, tmp_path, netcdf, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)
-    if words[0] == "degmm":
+    if words[:2] == ["degmm", "cache"]:
+        monkeypatch.setenv("DEGMM_CACHE_DIR", str(tmp_path))  # not that of who runs the tests
+        assert ends_well(words[1:])
+    elif words[0] == "degmm":
         netcdf.rename(tmp_path / "forecast.nc")
         if "out/" in words[2:3]:  # as after the command above it
             assert ends_well(["fit", "forecast.nc", "--n-init", "2", "-q", "-o", "out/"])

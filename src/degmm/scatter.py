@@ -22,7 +22,7 @@ TRIANGLE_SHARE = 8
 an iteration, where each deviation is multiplied by 2 K matrices (docs/benchmarks.md)."""
 SINGLE_PASS_FEATURES = 16
 """Up to this D triangles pay for one pass too."""
-STRIPS, STRIPPED_FEATURES = 4, 128
+STRIPS, STRIPPED_FEATURES = 4, 64
 """Beyond so many variables symmetric products are made in strips of rows, each up to its diagonal block: with
 four of them 5/8 of the multiplications."""
 EXACT = lax.Precision.HIGHEST

@@ -10,7 +10,8 @@ import jax
 from degmm.compilation.keys import Call
 from degmm.store import Store, find_place
 
-TARGET = re.compile(r"custom_call @([\w.$]+)")
+TARGET = re.compile(r"custom_call @([\w.$]+)|call_target_name")
+"""A call of something outside a program, and its name"""
 LAPACK = "lapack_"
 
 
@@ -41,9 +42,11 @@ def save(key: bytes | None, lowered: Any, program: Any) -> None:
     from a store of its own, though jax makes a file of it.
     """
     store = _store()
-    if key is None or store is None or jax.config.values["jax_compilation_cache_dir"] is not None:
+    if key is None or store is None:
         return
     try:
+        if jax.config.values["jax_compilation_cache_dir"] is not None:
+            return
         targets = set(TARGET.findall(lowered.as_text()))
         if not all(target.startswith(LAPACK) for target in targets):
             return

@@ -58,6 +58,13 @@ def call_of(values: tuple[Any, ...], static: tuple[int, ...]) -> Call | None:
     return Call(tuple(values[i] for i in static if i < len(values)), dynamic, tree, kinds, context)
 
 
+def is_transformed(values: tuple[Any, ...]) -> bool:
+    """Return whether a call is part of what JAX traces: compiles, differentiates or maps."""
+    if trace_context is not None and not trace_state_clean():
+        return True
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
 def disk_key(
     function: Any, static: tuple[int, ...], donated: tuple[int, ...], options: Any, call: Call
 ) -> bytes | None:
@@ -76,7 +83,7 @@ def disk_key(
             fingerprint(call.tree),
             fingerprint([_in_words(kind) for kind in call.leaves]),
         )
-    except (UnknownError, RecursionError):
+    except Exception:  # most often an UnknownError; what else a version of jax does must not end a fit
         return None
     return hashlib.sha256(repr(parts).encode()).digest()
 
@@ -106,7 +113,7 @@ def _told(context: tuple[Any, ...]) -> str | None:
 
 
 def _is_set(setting: str) -> bool:
-    return bool(getattr(jax.config, setting))
+    return bool(getattr(jax.config, setting, False))
 
 
 def _kind(leaf: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from degmm.compilation import disk
-from degmm.compilation.keys import Call, call_of, disk_key
+from degmm.compilation.keys import Call, call_of, disk_key, is_transformed
 from degmm.compilation.memory import PROGRAMS
 
 KNOWN_UNTIL = (0, 11)
@@ -32,7 +32,8 @@ class Jitted:
         self._static, self._donated = static, donated
         self._options = OPTIONS if jax.__version_info__ < KNOWN_UNTIL else {}
         self.compiled = self._plain(function)
-        """Of ``jax.jit`` itself: for several devices, and within other functions that are compiled"""
+        """Of ``jax.jit`` itself, for other devices"""
+        self._within = jax.jit(function, static_argnums=static, donate_argnums=donated)
         self.programs_made = 0
         """How often a program was compiled or loaded here"""
 
@@ -41,7 +42,7 @@ class Jitted:
         call = call_of(values, self._static)
         if call is None:
             with _collection_paused():
-                return self.compiled(*values)
+                return (self._within if is_transformed(values) else self.compiled)(*values)
         program = PROGRAMS.find(self, call.key)
         if program is not None:
             return program(*call.dynamic)
@@ -95,11 +96,9 @@ def jit(
     """Return ``function`` compiled when first called, as by ``jax.jit``, for positional arguments.
 
     On one CPU, a program is looked for in memory, where the most recently used of the whole process
-    are held, then in the store on disk (docs/cache.md), and is else compiled. Elsewhere, and within
-    other functions that are compiled, this is ``jax.jit``.
-
-    JAX allows options of compilation at the top alone: what other compiled functions call is left to
-    ``jax.jit``.
+    are held, then in the store on disk (docs/cache.md), and is else compiled. On other devices, and
+    where JAX transforms what calls the function, this is ``jax.jit``, with no options in the latter
+    case: JAX allows them at the top alone.
     """
     return Jitted(function, _places(static_argnums), _places(donate_argnums))
 

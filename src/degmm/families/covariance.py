@@ -6,16 +6,21 @@ where a structure has no other entries. Functions here and in ``degmm.families.g
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jaxtyping import Bool, Float
 
 from degmm.arrays import Array
 
 WIDE_FEATURES = 16
-"""Above this D matrices are worth a branch: a factorisation looks whether eigenvalues are needed."""
+"""Above this D products of matrices fill the processor: runs go one after the other, and their search in
+few directions."""
 SMALLEST = 1e-30
 """Least variance on a diagonal"""
 
@@ -182,15 +187,27 @@ def floor_eigenvalues(W: Float[Array, "K ..."], floor: Float[Array, ""]) -> Floa
     fixed = lax.stop_gradient(W)
     if W.ndim == 2:
         return W + (jnp.maximum(fixed, jnp.maximum(floor, SMALLEST)) - fixed)
-    if W.shape[-1] <= WIDE_FEATURES:
-        return W + _lift(fixed, floor)
-    # That nothing is below the floor, as nearly always, a factorisation tells at a small part of the cost.
+    return W + (_lift(fixed, floor) if W.shape[-1] <= 2 else _lift_if_needed(fixed, jnp.asarray(floor)))
+
+
+@custom_vmap
+def _lift_if_needed(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Float[Array, "K D D"]:
+    """Return what :func:`_lift` does; that there is nothing to raise, as nearly always, is cheaper to tell."""
     D = W.shape[-1]
-    bound = jnp.trace(fixed, axis1=1, axis2=2)  # of the largest eigenvalue
+    bound = jnp.trace(W, axis1=1, axis2=2)  # of the largest eigenvalue
     least = jnp.maximum(floor, _lowest_sound(bound, D))[:, None, None]
-    below = jnp.linalg.cholesky(fixed - least * jnp.eye(D, dtype=W.dtype))
-    sound = jnp.isfinite(below).all()
-    return W + lax.cond(sound, lambda: jnp.zeros_like(W), lambda: _lift(fixed, floor))
+    below = jnp.linalg.cholesky(W - least * jnp.eye(D, dtype=W.dtype))
+    return lax.cond(jnp.isfinite(below).all(), jnp.zeros_like, partial(_lift, floor=floor), W)
+
+
+@_lift_if_needed.def_vmap
+def _(
+    axis_size: int, batched: Any, W: Float[Array, "..."], floor: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], bool]:
+    """Look at the matrices of all runs side by side as one stack, so that the branch stays one."""
+    if batched[1]:  # floors of their own: no such runs are compiled here
+        return jax.vmap(_lift, in_axes=(0 if batched[0] else None, 0))(W, floor), True
+    return _lift_if_needed(W.reshape(-1, *W.shape[2:]), floor).reshape(W.shape), True
 
 
 def _lift(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Float[Array, "K D D"]:

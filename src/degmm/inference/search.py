@@ -34,8 +34,8 @@ SHORT_ITERATIONS = 10
 """M-steps of a short run."""
 SEARCH_SAMPLE = 8192
 """Starts are compared on at most this many ensembles …"""
-REDUCED_SAMPLE = 2048
-"""… of so many, where they are in few directions."""
+REDUCED_SAMPLE, REDUCED_ITERATIONS = 1024, 40
+"""… of so many, and run for so many M-steps at most, where they are in few directions."""
 SEARCH_ITERATIONS = 300
 """M-steps at most of a run that is continued on a sample only."""
 MOVE_ITERATIONS = 40
@@ -83,12 +83,12 @@ def search_em(
     """
     sample, whole = _sample(moments, rng)
     if moments.n_features <= WIDE_FEATURES:
-        solution = _searched(family, sample, whole, settings, rng)
+        solution = _searched(family, sample, settings, rng, None if whole else SEARCH_ITERATIONS)
         return solution if whole else _continued(family, solution, moments, settings)
     start = _start_in_few_directions(family, sample, settings, rng)
     solution = best_run(family, start, moments, settings)
     if solution.result in (Result.AT_FLOOR, Result.NON_FINITE):  # all directions tell which starts avoid it
-        other = _searched(family, sample, whole, settings, rng)
+        other = _searched(family, sample, settings, rng, None if whole else SEARCH_ITERATIONS)
         other = other if whole else _continued(family, other, moments, settings)
         solution = other if other.result not in (Result.AT_FLOOR, Result.NON_FINITE) else solution
     return solution
@@ -99,12 +99,12 @@ def search_on_sample(
 ) -> Solution:
     """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles."""
     sample, whole = _sample(moments, rng)
+    most = None if whole else SEARCH_ITERATIONS
     if moments.n_features <= WIDE_FEATURES:
-        return _searched(family, sample, whole, settings, rng)
+        return _searched(family, sample, settings, rng, most)
     start = _start_in_few_directions(family, sample, settings, rng)
     with alone():
-        limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
-        return from_first(best_run(family, start, sample, settings, max_iter=limit))
+        return from_first(best_run(family, start, sample, settings, max_iter=most))
 
 
 def _continued(
@@ -115,9 +115,9 @@ def _continued(
 
 
 def _searched(
-    family: Family, sample: Moments, whole: bool, settings: EMSettings, rng: np.random.Generator
+    family: Family, sample: Moments, settings: EMSettings, rng: np.random.Generator, most: int | None
 ) -> Solution:
-    """Return the best solution on a sample.
+    """Return the best solution on a sample, of runs of ``most`` M-steps; None for the user's own limit.
 
     Every start is run for a few M-steps, the best few of them to convergence; the best of these is
     improved by splits and merges while they help. All this is done on one device, and in each of
@@ -125,7 +125,7 @@ def _searched(
     """
     with alone():
         best = short_runs(family, sample, settings, rng)
-        limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
+        limit = settings.max_iter if most is None else min(settings.max_iter, most)
         solution = best_run(family, best, sample, settings, max_iter=limit)
         solution = _moved(family, solution, sample, settings, limit)
     return from_first(solution)
@@ -142,7 +142,7 @@ def _start_in_few_directions(
         if n > REDUCED_SAMPLE:
             some = few.take(np.sort(rng.choice(n, REDUCED_SAMPLE, replace=False)))
         plain = reduced_family(family)
-        found = _searched(plain, some, False, settings, rng)
+        found = _searched(plain, some, settings, rng, REDUCED_ITERATIONS)
         responsibilities = evaluate(plain, found.parameters, few)[1]
         limits = settings.limits(sample)
         return from_first(parameters_from_responsibilities(family, responsibilities, sample, limits))

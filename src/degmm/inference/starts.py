@@ -44,49 +44,59 @@ def _standardised(features: Float[np.ndarray, "n F"]) -> Float[np.ndarray, "n F"
 
 
 def kmeans_plusplus(
-    features: Float[np.ndarray, "n F"], weights: Float[np.ndarray, "n"], n_components: int, seed: int
-) -> Int[np.ndarray, "n"]:
-    """Partition ensembles by the nearest of K seeds chosen by k-means++ (Arthur & Vassilvitskii 2007).
+    features: Float[np.ndarray, "n F"],
+    weights: Float[np.ndarray, "n"],
+    n_components: int,
+    seeds: Int[np.ndarray, "S"],
+) -> Int[np.ndarray, "S n"]:
+    """Partition ensembles, once for each seed, by K centres of k-means++ (Arthur & Vassilvitskii 2007).
 
-    Each seed is the best of a few that are drawn by the squared distance from those so far, as
-    scikit-learn has it, whose draws these are: to import its clusterers takes longer than many a fit.
+    Each centre is the best of a few that are drawn by the squared distance from those so far, as
+    scikit-learn has it, whose draws these are: to import its clusterers takes longer than many a fit. All
+    partitions are made side by side.
     """
-    rng = np.random.RandomState(seed)
+    n, S = len(features), len(seeds)
+    rngs = [np.random.RandomState(seed) for seed in seeds]
     norms = (features**2).sum(axis=1)
 
-    def squared_distances(chosen: np.ndarray) -> np.ndarray:
-        found = norms[chosen, None] - 2 * features[chosen] @ features.T + norms
-        return np.maximum(found, 0)
+    def squared_distances(chosen: Int[np.ndarray, "..."]) -> Float[np.ndarray, "... n"]:
+        some = chosen.ravel()
+        found = norms[some, None] - 2 * features[some] @ features.T + norms
+        return np.maximum(found, 0, out=found).reshape(*chosen.shape, n)
 
-    first = rng.choice(len(features), p=weights / weights.sum())
-    seeds, nearest = [first], squared_distances(np.array([first]))[0]
-    trials = 2 + int(np.log(n_components))
-    while len(seeds) < n_components:
-        shares = np.cumsum(weights * nearest)
-        drawn = np.searchsorted(shares, rng.uniform(size=trials) * shares[-1])
-        drawn = np.minimum(drawn, len(features) - 1)
-        closer = np.minimum(nearest, squared_distances(drawn))
-        best = int(np.argmin(closer @ weights))
-        nearest = closer[best]
-        seeds.append(drawn[best])
-    return _nearest(features, features[seeds])
+    nearest = squared_distances(np.array([rng.choice(n, p=weights / weights.sum()) for rng in rngs]))
+    labels = np.zeros((S, n), np.int32)
+    trials, each = 2 + int(np.log(n_components)), np.arange(S)
+    for k in range(1, n_components):
+        shares = np.cumsum(weights * nearest, axis=1)
+        drawn = [
+            np.searchsorted(own, rng.uniform(size=trials) * own[-1])
+            for own, rng in zip(shares, rngs, strict=True)
+        ]
+        closer = squared_distances(np.minimum(drawn, n - 1))
+        np.minimum(closer, nearest[:, None, :], out=closer)
+        best = closer[each, (closer @ weights).argmin(axis=1)]
+        labels[best < nearest] = k
+        nearest = best
+    return labels
 
 
 def random_seeds(
-    features: Float[np.ndarray, "n F"], weights: Float[np.ndarray, "n"], n_components: int, seed: int
-) -> Int[np.ndarray, "n"]:
-    """Partition ensembles by the nearest of K ensembles drawn at random."""
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(features), n_components, replace=False, p=weights / weights.sum())
-    return _nearest(features, features[chosen])
+    features: Float[np.ndarray, "n F"],
+    weights: Float[np.ndarray, "n"],
+    n_components: int,
+    seeds: Int[np.ndarray, "S"],
+) -> Int[np.ndarray, "S n"]:
+    """Partition ensembles, once for each seed, by the nearest of K ensembles drawn at random."""
+    shares, found = weights / weights.sum(), []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        centres = features[rng.choice(len(features), n_components, replace=False, p=shares)]
+        found.append(((centres**2).sum(axis=1) - 2 * features @ centres.T).argmin(axis=1))
+    return np.array(found, np.int32)
 
 
-def _nearest(features: Float[np.ndarray, "n F"], centres: Float[np.ndarray, "K F"]) -> Int[np.ndarray, "n"]:
-    squared = (centres**2).sum(axis=1) - 2 * features @ centres.T
-    return squared.argmin(axis=1)
-
-
-START_METHODS: dict[str, Callable[..., Int[np.ndarray, "n"]]] = {
+START_METHODS: dict[str, Callable[..., Int[np.ndarray, "S n"]]] = {
     "k-means++": kmeans_plusplus,
     "random": random_seeds,
 }
@@ -97,14 +107,12 @@ def starting_labels(
 ) -> Int[np.ndarray, "starts n"]:
     """Return ``n_starts`` partitions, half of them by means alone, half by means and log spreads."""
     weights = np.asarray(moments.weights, np.float64)
-    views = [spread_features(moments), mean_features(moments)]
     seeds = rng.integers(2**31 - 1, size=n_starts)
-    return np.stack(
-        [
-            START_METHODS[method](views[s % 2], weights, n_components, int(seed))
-            for s, seed in enumerate(seeds)
-        ]
-    )
+    labels = np.empty((n_starts, moments.n_samples), np.int32)
+    for first, features in enumerate((spread_features(moments), mean_features(moments))):
+        if n_starts > first:
+            labels[first::2] = START_METHODS[method](features, weights, n_components, seeds[first::2])
+    return labels
 
 
 def parameters_from_labels(
