@@ -67,7 +67,7 @@ def test_absent_members_and_order(encoder):
 
 
 @pytest.mark.parametrize("encoder", ["moments", "deep_sets"])
-@pytest.mark.parametrize("K", [3, 8])
+@pytest.mark.parametrize("K", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_networks_reach_the_posterior_before_any_polish(encoder, K):
     X = make_exchangeable_mixture(1000, 10, 2, K, seed=0)[0]
     em = EGMM(K, random_state=0).fit(X)

@@ -12,8 +12,6 @@ from degmm import DEGMM, EGMM, GMM, Ensemble
 from degmm.datasets import make_exchangeable_mixture
 from degmm.inference import em, mixture
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 FEW = {"n_init": 4, "random_state": 0}
 SHORT = {**FEW, "max_epochs": 60}
 
