@@ -112,7 +112,9 @@ def reduced(moments: Moments, directions: Float[np.ndarray, "D r"]) -> Moments:
     scatter = moments.scatter.projected(directions)
     squares = np.asarray(scatter.diagonal(directions.shape[1]), np.float64) @ weights
     variance = (squares + (mean - centre[:, None]).astype(np.float64) ** 2 @ mass) / mass.sum()
-    scale = 1 / np.sqrt(np.maximum(variance, np.finfo(np.float64).tiny))
+    # a direction in which nothing but rounding varies stays as it is
+    varies = variance > np.finfo(moments.dtype).eps ** 2 * variance.max()
+    scale = np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 1)
     mean = ((mean - centre[:, None]) * scale[:, None]).astype(moments.dtype)
     return moments._replace(mean=mean, scatter=scatter.rescaled(scale))
 
