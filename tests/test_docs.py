@@ -20,7 +20,7 @@ TUTORIAL = "tutorial.md"
 
 
 FEWER = {
-    "select": ["--n-init", "2", "--folds", "0", "--jobs", "1"],
+    "select": ["--K", "1:3", "--n-init", "2", "--folds", "0", "--jobs", "1"],
     "calibrate": ["--n-networks", "1", "--folds", "0"],
 }
 """The same command with fewer fits, where it makes many"""

@@ -229,7 +229,7 @@ def test_closed_form_is_the_constrained_maximum(floor):
 
 
 @pytest.mark.parametrize("varying", [False, True])
-@pytest.mark.parametrize("structure", STRUCTURE_NAMES)
+@pytest.mark.parametrize("structure", rest_slow(STRUCTURE_NAMES, 2))
 def test_never_below_the_independent_model(structure, varying):
     """Shows 2: on data drawn with B = 0 the larger model reaches at least the smaller one's likelihood."""
     for seed in range(3):
