@@ -39,7 +39,7 @@ class Command:
 
 
 def _degmm(job: str, file: str, flags: str = "", **asked: Any) -> Command:
-    output = () if job == "describe" else ("-o", "out")
+    output = () if job == "describe" else ("-o", f"{job}-results")
     words = [word for word in (file, *flags.split(), *output) if word]
     return Command((*DEGMM, job, *words), file="" if file == SIMULATED else file, **asked)
 
@@ -66,7 +66,7 @@ QUICK = (
     Command(("main.py", *SMALL)),
     _degmm("describe", SIMULATED),
     _degmm("fit", SIMULATED, "--member-model shared-centre --K 2 --n-init 2"),
-    _degmm("calibrate", "", "--demo --K 2 --n-networks 1 --folds 0"),
+    _degmm("calibrate", SIMULATED, "--K 2 --gate mixture --folds 0"),
 )
 SIMULATE = (*DEGMM, "simulate", "-o", SIMULATED, "--n", "100", "--M", "5", "--D", "1", "--K", "2")
 

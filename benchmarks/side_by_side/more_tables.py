@@ -60,7 +60,9 @@ def wide_table(cases: list[Wide], rows: list[Row]) -> str:
         "EM is the run on all ensembles from the start that the search hands it. In brackets, what is wanted; bold, where it "
         "is not reached."
     )
-    return markdown("Many variables, K = 4, n = 10 000 where nothing else is said", heads, lines, note)
+    return markdown(
+        f"Many variables, K = {cases[0].size.K}, n = 10 000 where nothing else is said", heads, lines, note
+    )
 
 
 def wide_memory_table(cases: list[Wide], rows: list[Row]) -> str:

@@ -43,6 +43,7 @@ def measure(told: dict[str, Any]) -> None:
     """Measure ours first: what was told stays, where the peer takes too long."""
     X, labels = drawn(told)
     model = _default_fits(X, told)
+    model.predict(X)  # compiles
     tell(predict=middle(lambda: model.predict(X), told["repeats"]))
     start = starting(labels, told["K"])
     tell(iteration=_iteration(X, start, told))
@@ -99,25 +100,33 @@ def _iteration(X: np.ndarray, start: np.ndarray, told: dict[str, Any]) -> float:
 
 def _beside(X: np.ndarray, start: np.ndarray, told: dict[str, Any]) -> None:
     """Measure scikit-learn's iterations from the same start on the members laid flat, and its predictions."""
+    flat = X.reshape(-1, told["D"])
+    model = peer(np.repeat(start, told["M"], axis=0), told, time.perf_counter() + told["patience"])
+    with contextlib.suppress(TimeoutError):
+        model.fit(flat)
+    tell(peer_iteration=float(np.median(np.diff(model.stamps))), peer_iterations=len(model.stamps) - 1)
+    model.predict(flat)
+    tell(peer_predict=middle(lambda: model.predict(flat), told["repeats"]))
+
+
+def peer(start: np.ndarray, told: dict[str, Any], until: float) -> Any:
+    """Return scikit-learn's mixture, to be fitted from given responsibilities.
+
+    Its ``stamps`` are the times at which its iterations begin. After ``until``, and at least one
+    iteration, it raises TimeoutError.
+    """
     from sklearn.mixture import GaussianMixture
 
-    stamps: list[float] = []
-    given = np.repeat(start, told["M"], axis=0)
-    until = time.perf_counter() + told["patience"]
-
-    class Patient(GaussianMixture):  # type: ignore[misc, unused-ignore]
+    class Peer(GaussianMixture):  # type: ignore[misc, unused-ignore]
         def _initialize_parameters(self, X: Any, random_state: Any, xp: Any = None) -> None:
-            self._initialize(X, given)
+            self._initialize(X, start)
 
         def _e_step(self, X: Any, **more: Any) -> Any:  # the first step of each iteration
-            stamps.append(time.perf_counter())
-            if len(stamps) > 1 and stamps[-1] > until:
+            self.stamps.append(time.perf_counter())
+            if len(self.stamps) > 1 and self.stamps[-1] > until:
                 raise TimeoutError
             return super()._e_step(X, **more)
 
-    flat = X.reshape(-1, told["D"])
-    model = Patient(told["K"], covariance_type=told["covariance"], tol=0, max_iter=PEER_ITERATIONS)
-    with contextlib.suppress(TimeoutError):
-        model.fit(flat)
-    tell(peer_iteration=float(np.median(np.diff(stamps))), peer_iterations=len(stamps) - 1)
-    tell(peer_predict=middle(lambda: model.predict(flat), told["repeats"]))
+    model = Peer(told["K"], covariance_type=told["covariance"], tol=0, max_iter=PEER_ITERATIONS)
+    model.stamps = []
+    return model
