@@ -124,6 +124,7 @@ def test_what_is_asked_of_many_variables():
         for M in (1, 10, 50)
     }
     assert found[100, 50].memory == pytest.approx(2 * 10_000 * 50 * 100 * 4 / 1e6 + 150)
+    assert found[32, 1].memory == pytest.approx(2 * 10_000 * 32 * 4 / 1e6 + 150)
     assert found[100, 10].memory is None  # members are fewer than half the variables
 
 

@@ -97,7 +97,7 @@ def size_of_passes(quick: bool) -> cases.Size:
 def chosen(given: argparse.Namespace) -> tuple[list[Series], list[Job]]:
     """Return the series and jobs that were asked for: all, if none is named."""
     series = list(cases.QUICK if given.quick else cases.FULL)
-    known = [one.name for one in (*series, *JOBS)]
+    known = [one.name for one in series] + [job.name for job in JOBS]
     if unknown := set(given.series or []) - set(known):
         raise SystemExit(f"--series: no {', '.join(sorted(unknown))}; choose of {', '.join(known)}")
     named = given.series or known

@@ -78,7 +78,7 @@ def measured(runner: Runner, quick: bool) -> Iterator[dict[str, Any]]:
     if quick:
         runner.once({"job": "command", "arguments": SIMULATE, "folder": str(folder)})
     for command in QUICK if quick else FULL:
-        row = {"what": f"`{command.shown}`"}
+        row: dict[str, Any] = {"what": f"`{command.shown}`"}
         row |= {"wanted": command.seconds, "wanted_empty": command.without, "wanted_memory": command.memory}
         real = Path(os.environ.get("DEGMM_DATA", "")).absolute() / command.file
         if command.file and not ("DEGMM_DATA" in os.environ and real.exists()):

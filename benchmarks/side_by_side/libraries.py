@@ -23,7 +23,7 @@ def degmm() -> Fit:
     def fit(X: Any, told: Told) -> Found:
         M = X.shape[1]
         rules = {"n_init": told["starts"], "tol": told["tol"] * M, "max_iter": told["max_iter"]}
-        settings = {} if told["defaults"] else rules
+        settings: dict[str, Any] = {} if told["defaults"] else rules
         model = (EGMM if M > 1 else GMM)(told["K"], random_state=0, **settings).fit(X)
         return model.n_iter_, model.log_likelihood_ / (X.shape[0] * M)
 
@@ -54,7 +54,7 @@ def scikit_learn() -> Fit:
 
     def fit(X: Any, told: Told) -> Found:
         rules = {"n_init": told["starts"], "tol": told["tol"], "max_iter": told["max_iter"]}
-        settings = {} if told["defaults"] else rules
+        settings: dict[str, Any] = {} if told["defaults"] else rules
         model = GaussianMixture(told["K"], random_state=0, **settings).fit(X.reshape(-1, X.shape[2]))
         return model.n_iter_, float(model.lower_bound_)
 
