@@ -66,7 +66,6 @@ QUICK = (
     Command(("main.py", *SMALL)),
     _degmm("describe", SIMULATED),
     _degmm("fit", SIMULATED, "--member-model shared-centre --K 2 --n-init 2"),
-    _degmm("calibrate", SIMULATED, "--K 2 --gate mixture --folds 0"),
 )
 SIMULATE = (*DEGMM, "simulate", "-o", SIMULATED, "--n", "100", "--M", "5", "--D", "1", "--K", "2")
 

@@ -106,8 +106,8 @@ def commands_table(rows: list[Row]) -> str:
         lines.append(cells)
     heads = ["command", "seconds", "empty store", "memory, MB", "empty store"]
     note = (
-        "From start to end, with a store of compiled programs that the same command has filled before, and with an empty "
-        "one; the greatest memory of a process, imports and all. “no data”: the file is not in the folder that DEGMM_DATA names."
+        "From start to end, with a store of compiled programs that the same command has filled before, and with "
+        "DEGMM_CACHE=off; the greatest memory of a process, imports and all. “no data”: the file is not in the folder that DEGMM_DATA names."
     )
     return markdown("Whole commands", heads, lines, note)
 

@@ -31,8 +31,8 @@ COLUMNS = [
 LEGEND = (
     "What a newcomer feels first is the first fit, then the second: seconds of the first fit in a new process, and "
     "in brackets of the same fit again; imports are apart, below. An earlier process has filled the store of "
-    "compiled programs, as it is on a user's machine from the second process on; “empty store”: there is none, and "
-    "all is compiled. The last column has how many times longer than degmm's (with its store) the fastest "
+    "compiled programs, as it is on a user's machine from the second process on; “empty store”: DEGMM_CACHE=off, "
+    "and all is compiled. The last column has how many times longer than degmm's (with its store) the fastest "
     "peer's first fit takes, bold where the peer is ahead. “> {limit:.0f}”: not done in that many seconds; "
     "“not run”: larger than such a one. Where several processes measure the same, their median."
 )
