@@ -13,8 +13,9 @@ from benchmarks.side_by_side.cases import Series
 
 COLOURS = {
     "degmm": "#0072B2",
-    "degmm, cache": "#56B4E9",
+    "degmm, empty store": "#56B4E9",
     "degmm, deep": "#E69F00",
+    "degmm, deep, empty store": "#F0E442",
     "scikit-learn": "#D55E00",
     "gmmx": "#009E73",
     "pomegranate": "#CC79A7",
@@ -24,7 +25,9 @@ AXES = {"members": "members n·M", "n": "ensembles n", "M": "members M", "D": "v
 
 def times(path: Path, series: list[Series], rows: list[dict[str, Any]], limit: float) -> None:
     """Draw each series: full lines are first fits, with compilation, dashed ones second fits."""
-    drawn = [one for one in series if not one.mapped]
+    drawn = [one for one in series if len(one.sizes) > 1] or series
+    if not drawn:
+        return
     columns = min(3, len(drawn))
     height = -(-len(drawn) // columns)
     figure, axes = plt.subplots(height, columns, figsize=(3.6 * columns, 2.9 * height), squeeze=False)
@@ -32,9 +35,10 @@ def times(path: Path, series: list[Series], rows: list[dict[str, Any]], limit: f
         here = [row for row in rows if row["series"] == one.name]
         for library in one.libraries:
             _line(ax, [row for row in here if row["library"] == library], one.varied, "first", "-", limit)
-            _line(ax, [row for row in here if row["library"] == library], one.varied, "warm", ":", limit)
+            if not one.whole:
+                _line(ax, [row for row in here if row["library"] == library], one.varied, "warm", ":", limit)
         start = f", {one.starts} starts" if one.starts > 1 else ""
-        fixed = ", M = 1" if one.name == "single" else ", deep" if one.name == "deep" else ""
+        fixed = {"single": ", M = 1", "deep": ", deep", "whole": ", whole processes"}.get(one.name, "")
         ax.set(xscale="log", yscale="log", xlabel=AXES[one.varied] + start + fixed, ylabel="seconds")
         if one.varied in "MDK":  # too few decades for ticks at powers of ten
             values = [getattr(size, one.varied) for size in one.sizes]
@@ -51,6 +55,8 @@ def times(path: Path, series: list[Series], rows: list[dict[str, Any]], limit: f
 def peaks(path: Path, rows: list[dict[str, Any]]) -> None:
     """Draw the memory of first fits beyond imports and data, beside that of the data."""
     here = [row for row in rows if row["series"] == "members" and row["status"] == "done"]
+    if not here:
+        return
     figure, ax = plt.subplots(figsize=(4.6, 3.4))
     for library in dict.fromkeys(row["library"] for row in here):
         of = [row for row in here if row["library"] == library]
@@ -63,7 +69,7 @@ def peaks(path: Path, rows: list[dict[str, Any]]) -> None:
             ms=4,
         )
     sizes = sorted({row["members"] for row in here})
-    dimensions = here[0]["D"] if here else 1
+    dimensions = here[0]["D"]
     ax.plot(sizes, [4e-6 * dimensions * size for size in sizes], "k--", lw=1, label="the data themselves")
     ax.set(xscale="log", yscale="log", xlabel=AXES["members"], ylabel="MB beyond imports and data")
     ax.grid(alpha=0.3)
