@@ -13,7 +13,7 @@ from degmm.arrays import Array
 from degmm.calibration.families import FAMILIES
 from degmm.calibration.gated import Experts, Gate, Regimes, distributions, initial, responsibilities
 from degmm.calibration.linear import filled
-from degmm.calibration.mixtures import COARSE, crps_mixture
+from degmm.calibration.training_score import training_crps
 from degmm.compilation import jit
 from degmm.moments import bucket
 from degmm.precision import precision_of
@@ -136,9 +136,7 @@ def _train(
         parts = distributions(of, regimes.experts, cases.regressors[batch])
         D = cases.y.shape[1]
         rows = [part.reshape(-1, part.shape[2]) for part in parts]
-        crps = crps_mixture(
-            of, cases.y[batch].reshape(-1), jnp.repeat(gamma, D, axis=0), *rows, panels=COARSE
-        )
+        crps = training_crps(of, cases.y[batch].reshape(-1), jnp.repeat(gamma, D, axis=0), *rows)
         return (shares[batch] * crps.reshape(-1, D)).sum(axis=1).mean()
 
     def step(state: Any, at: Any) -> Any:
