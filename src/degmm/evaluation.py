@@ -56,6 +56,8 @@ class Evaluation:
     """Whether the climatology is one of the time of the year"""
     held_out: dict[str, Any] = field(default_factory=dict)
     """Forecasts of the cases of the fits, each by a fit to other blocks of them"""
+    _scores: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    """CRPS that were computed before: those of mixtures take long"""
 
     @property
     def emos(self) -> list[str]:
@@ -69,7 +71,9 @@ class Evaluation:
 
     def crps(self, name: str, d: int) -> Float[np.ndarray, "n"]:
         """Return the CRPS of the cases of the test, of variable d."""
-        return crps_of(margin(self.forecasts[name], d), observed_of(self.test)[:, d])
+        if (name, d) not in self._scores:
+            self._scores[name, d] = crps_of(margin(self.forecasts[name], d), observed_of(self.test)[:, d])
+        return self._scores[name, d]
 
     def inside(self, name: str, d: int) -> Float[np.ndarray, "n"]:
         """Return 1 where the observation of variable d lay in its 90 % interval, 0 where not, or NaN."""

@@ -19,6 +19,7 @@ from degmm.ensembles import Ensemble, labelled
 from degmm.ensembles.context import named_context
 from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_components, check_context, check_integer, check_weights
+from degmm.threads import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,26 +79,27 @@ def cross_validated(
     observed = observed[:, 0] if D == 1 else observed
     weights = check_weights(sample_weight, n, data)
     whole = _of_rows(of_cases(data, context, "context", of_variables=False), n)
-    parts = []
-    for test in _blocks(n, n_blocks):
+    blocks = _blocks(n, n_blocks)
+
+    def held_out(block: int) -> Forecast:
+        test = blocks[block]
         train = np.setdiff1d(np.arange(n), test)
+        of_train, of_test = (_rows_of(whole, rows) for rows in (train, test))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                fitted = clone(calibration).fit(
-                    _safe_indexing(data, train),
-                    observed[train],
-                    context=whole if isinstance(whole, tuple | None) else whole[train],
-                    sample_weight=weights[train],
-                )
+            fitted = clone(calibration).fit_to_forecast(
+                _safe_indexing(data, train),
+                observed[train],
+                context=of_train,
+                sample_weight=weights[train],
+            )
         except ValueError as error:
             ends = f"{test[0]} to {test[-1]}"
             raise ValueError(f"n_blocks: the fit without cases {ends} failed: {error}") from error
-        parts.append(
-            fitted.predict(
-                _safe_indexing(data, test), whole if isinstance(whole, tuple | None) else whole[test]
-            )
-        )
+        return fitted.predict(_safe_indexing(data, test), of_test)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        parts = list(in_threads(held_out, n_blocks))
     return _joined(parts, data if isinstance(data, Ensemble) else None)
 
 
@@ -166,6 +168,10 @@ def _of_rows(context: Any, n: int) -> Any:
     if context is None or names is not None:
         return names
     return check_context(context, n)
+
+
+def _rows_of(context: Any, rows: Int[np.ndarray, "r"]) -> Any:
+    return context if isinstance(context, tuple | None) else context[rows]
 
 
 def _joined(parts: list[Forecast], labels: Ensemble | None) -> Forecast:
