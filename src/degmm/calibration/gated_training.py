@@ -1,6 +1,5 @@
 """Training of gate and experts together, on the CRPS of their mixture, several networks side by side."""
 
-from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,10 +11,9 @@ from jaxtyping import Float, Int
 from degmm.arrays import Array
 from degmm.calibration.families import FAMILIES
 from degmm.calibration.gated import Experts, Gate, Regimes, distributions, initial, responsibilities
-from degmm.calibration.linear import filled
+from degmm.calibration.linear import filled, padded_size
 from degmm.calibration.training_score import training_crps
 from degmm.compilation import jit
-from degmm.moments import bucket
 from degmm.precision import precision_of
 
 
@@ -84,8 +82,9 @@ def train(
     Training
     """
     n = len(cases.y)
-    y, features, regressors = (filled(np.asarray(part), bucket(n)) for part in cases[:3])
-    weights = np.pad(np.asarray(cases.weights), [(0, bucket(n) - n), (0, 0)])
+    size = padded_size(n)
+    y, features, regressors = (filled(np.asarray(part), size) for part in cases[:3])
+    weights = np.pad(np.asarray(cases.weights), [(0, size - n), (0, 0)])
     weights = weights / weights.max()  # float32 has no very small ones
     of_case = weights[:n].sum(axis=1)
     drawn = []
@@ -96,7 +95,9 @@ def train(
     batches = np.stack(drawn)
     with precision_of(np.float32):
         parts = [jnp.asarray(part, jnp.float32) for part in (y, features, regressors, weights)]
-        found = _compiled(family, settings)(
+        found = _compiled(
+            family,
+            settings,
             jax.random.split(jax.random.key(int(rng.integers(2**31 - 1))), settings.n_networks),
             batches,
             GatedCases(*parts),
@@ -111,11 +112,6 @@ def decays(settings: GatedSettings) -> Regimes:
     gate = Gate(settings.gate_decay, 0.0, settings.gate_decay, 0.0)
     experts = Experts(0.0, settings.expert_decay, 0.0)
     return Regimes(gate, experts)
-
-
-@lru_cache(maxsize=16)
-def _compiled(family: str, settings: GatedSettings) -> Any:
-    return jit(partial(_train, family, settings))
 
 
 def _train(
@@ -157,3 +153,6 @@ def _train(
         return regimes, losses
 
     return jax.vmap(one)(keys, batches)
+
+
+_compiled = jit(_train, static_argnums=(0, 1))

@@ -129,8 +129,8 @@ def quantile_mixture(
         return n + 1, jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
     _, low, high = jax.lax.while_loop(unfinished, step, (0, first, last))
-    at_start = cdf_mixture(family, first, weights, *parameters) >= p  # such as a mass at 0
-    return jnp.where(open_ended, outermost, jnp.where(at_start, first, high))
+    # where every middle reached p, so does the first, such as one with a mass at 0
+    return jnp.where(open_ended, outermost, jnp.where(low > first, high, first))
 
 
 def mean_mixture(

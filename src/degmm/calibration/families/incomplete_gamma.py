@@ -186,6 +186,7 @@ def _stirling(a: Any) -> tuple[Any, Any]:
     return inverse * polynomial(STIRLING, square), -square * slope
 
 
+@jax.custom_jvp
 def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return x with P(a, x) = p, for a > 0 and 0 < p < 1.
 
@@ -193,25 +194,24 @@ def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Arra
     those of the root.
     """
     a, p = jnp.broadcast_arrays(a, p)
-    held_a, held_p = jax.lax.stop_gradient((a, p))
     # P(a, x) ≤ x^a / Γ(a + 1) bounds the root from below.
-    low = jnp.maximum((jnp.log(held_p) + gammaln(held_a + 1)) / held_a, -650.0)
-    high = jnp.log(held_a + 12 * jnp.sqrt(held_a) + 45)
+    low = jnp.maximum((jnp.log(p) + gammaln(a + 1)) / a, -650.0)
+    high = jnp.log(a + 12 * jnp.sqrt(a) + 45)
     low = jnp.minimum(low, high)
     # log[P/(1 − P)] is nearly linear in log x, in both tails
     eps = jnp.finfo(a.dtype).eps
-    rounding = eps * (1 + held_a)  # of 1 − P
-    target = jnp.log(held_p) - jnp.log(jnp.maximum(1 - held_p, rounding))
+    rounding = eps * (1 + a)  # of 1 − P
+    target = jnp.log(p) - jnp.log(jnp.maximum(1 - p, rounding))
     slack = 1e4 * eps
 
     def step(state: Any) -> Any:
         i, low, high, at, _ = state
         x = jnp.exp(at)
-        log_p = log_gamma_cdf(held_a, x)
+        log_p = log_gamma_cdf(a, x)
         above = jnp.maximum(-jnp.expm1(log_p), rounding)
         apart = log_p - jnp.log(above) - target
         low, high = jnp.where(apart < 0, at, low), jnp.where(apart < 0, high, at)
-        slope = jnp.exp(jnp.log(held_a) + log_gamma_weight(held_a, x) - log_p) / above
+        slope = jnp.exp(jnp.log(a) + log_gamma_weight(a, x) - log_p) / above
         change = -apart / jnp.where(slope > 0, slope, 1)
         newton = at + change
         # at the root a step leaves the bracket by rounding
@@ -226,13 +226,18 @@ def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Arra
         # a NaN, which never ends, does not keep the others waiting
         return jnp.any(~found & (high - low > slack)) & (i < MOST_STEPS)
 
-    cubed = 1 - 1 / (9 * held_a) + ndtri(held_p) / (3 * jnp.sqrt(held_a))  # Wilson and Hilferty 1931
-    first = jnp.clip(jnp.log(held_a) + 3 * jnp.log(jnp.maximum(cubed, 0.05)), low, high)
+    cubed = 1 - 1 / (9 * a) + ndtri(p) / (3 * jnp.sqrt(a))  # Wilson and Hilferty 1931
+    first = jnp.clip(jnp.log(a) + 3 * jnp.log(jnp.maximum(cubed, 0.05)), low, high)
     start = (jnp.zeros((), jnp.int32), low, high, first, jnp.zeros(a.shape, bool))
     at = jax.lax.while_loop(unfinished, step, start)[3]
-    x = jax.lax.stop_gradient(jnp.exp(at))
-    density = jnp.exp(jnp.log(held_a) + log_gamma_weight(held_a, x) - at)
-    # a step of Newton's method carries the derivatives of the root; its value, which is rounding, is not used
+    return jnp.exp(at)
+
+
+@gamma_quantile.defjvp
+def _gamma_quantile_jvp(primals: Any, tangents: Any) -> Any:
+    (a, p), (da, dp) = primals, tangents
+    x = gamma_quantile(a, p)
+    by_a = jax.jvp(gamma_cdf, (a + 0 * x, x), (jnp.ones_like(x), jnp.zeros_like(x)))[1]
+    density = jnp.exp(jnp.log(a) + log_gamma_weight(a, x)) / x
     sound = (density > 0) & jnp.isfinite(density)
-    correction = jnp.where(sound, (gamma_cdf(a, x) - p) / jnp.where(sound, density, 1), 0)
-    return x - (correction - jax.lax.stop_gradient(correction))
+    return x, jnp.where(sound, (dp - by_a * da) / jnp.where(sound, density, 1), 0)
