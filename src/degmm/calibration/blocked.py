@@ -1,7 +1,7 @@
 """Calibrations judged on cases held out in blocks of time, and the number of regimes chosen by it."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ def cross_validated(
     context: Any = None,
     sample_weight: Any = None,
     n_blocks: int = 5,
+    tell: Callable[[int, str], None] = lambda done, text: None,
 ) -> Forecast:
     """Return forecasts of all cases, each by a fit to the other blocks of cases.
 
@@ -57,6 +58,8 @@ def cross_validated(
         As for :meth:`degmm.calibration.EMOS.fit`.
     n_blocks : int
         Number of blocks, at least 2.
+    tell : callable
+        Is told after each fit how many are done, and in words which.
 
     Returns
     -------
@@ -99,7 +102,10 @@ def cross_validated(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        parts = list(in_threads(held_out, n_blocks))
+        parts = []
+        for part in in_threads(held_out, n_blocks):
+            parts.append(part)
+            tell(len(parts), f"without block {len(parts)} of {n_blocks}")
     return _joined(parts, data if isinstance(data, Ensemble) else None)
 
 
@@ -112,6 +118,7 @@ def select_regimes(
     context: Any = None,
     sample_weight: Any = None,
     n_blocks: int = 5,
+    tell: Callable[[int, str], None] = lambda done, text: None,
 ) -> RegimeSelection:
     """Compare numbers of regimes by the CRPS of cases held out in blocks, on the cases of a training.
 
@@ -119,7 +126,7 @@ def select_regimes(
     ----------
     calibration : RegimeEMOS
         The settings of the fits; its own ``n_components`` is not used.
-    X, y, context, sample_weight, n_blocks
+    X, y, context, sample_weight, n_blocks, tell
         As for :func:`cross_validated`.
     components : iterable of int
         Numbers of regimes.
@@ -145,9 +152,15 @@ def select_regimes(
     observed = observations_of(data, y, (n, D))
     weights = check_weights(sample_weight, n, data)
     rows = {}
-    for K in wanted:
+    for i, K in enumerate(wanted):
         model = clone(calibration).set_params(n_components=K)
-        forecast = cross_validated(model, data, y, context=context, sample_weight=weights, n_blocks=n_blocks)
+
+        def tell_of(done: int, text: str, before: int = i * n_blocks, K: int = K) -> None:
+            tell(before + done, f"{K} {'regime' if K == 1 else 'regimes'}, {text}")
+
+        forecast = cross_validated(
+            model, data, y, context=context, sample_weight=weights, n_blocks=n_blocks, tell=tell_of
+        )
         crps = np.asarray(forecast.crps(observed.reshape(forecast.shape))).reshape(n, D)
         rows[K] = _mean_and_error(crps, weights, _blocks(n, n_blocks))
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["crps", "crps_se"])

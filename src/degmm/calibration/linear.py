@@ -37,7 +37,7 @@ class Cases(NamedTuple):
     """Of sum 1"""
 
     def filled(self) -> "Cases":
-        """Return the cases with others of weight 0 and columns of zeros, up to one of a few numbers of both."""
+        """Return the cases with others of weight 0 and columns of zeros, up to one of a few sizes."""
         n, (_, P) = padded_size(len(self.weights)), self.for_location.shape
         extra = [(0, 0), (0, padded_columns(P) - P)]
         location, scale = (np.pad(filled(np.asarray(part), n), extra) for part in self[1:3])

@@ -15,7 +15,6 @@ from degmm.calibration.families import PredictiveFamily
 from degmm.calibration.families.special import log_normal_density
 from degmm.calibration.panels import Ruler, nodes_in
 
-
 HALF = (1e-13, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.15, 0.3)
 LEVELS = (*HALF, 0.5, *(1 - p for p in reversed(HALF)))
 """Probabilities at whose quantiles the panels part that resolve a distribution, to about 1e-9 of its scale"""

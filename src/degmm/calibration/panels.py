@@ -3,6 +3,7 @@
 Rows are the last axis here: sums over all others then run over many rows at once.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ class Ruler(NamedTuple):
 
     @classmethod
     def of(cls, ends: Float[Array, "E K N"]) -> Self:
-        """Return the ruler of mixtures whose components alone have panels that part at the ends, in rising order."""
+        """Return the ruler of mixtures, from where each component's own panels part, in rising order."""
         x = jnp.sort(ends.reshape(-1, ends.shape[2]), axis=0)
         between = jnp.zeros_like(x[1:])
         for k in range(ends.shape[1]):
@@ -78,7 +79,7 @@ def nodes_in(
 def _crossed(x: Float[Array, "X N"], ends: Float[Array, "E N"]) -> Float[Array, "X N"]:
     """Return how many of a component's own panels lie below x, parts of one in proportion."""
     total = jnp.zeros_like(x)
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
+    for low, high in pairwise(ends):
         width = jnp.maximum(high - low, jnp.finfo(x.dtype).tiny)
         total = total + jnp.clip((x - low) / width, 0, 1)
     return total

@@ -21,7 +21,7 @@ PANELS, NODES = 6, 4
 def training_crps(
     family: PredictiveFamily, y: Float[Array, "N"], weights: Float[Array, "N K"], *parameters: Any
 ) -> Float[Array, "N"]:
-    """Return the CRPS of mixtures, as :func:`degmm.calibration.mixtures.crps_mixture` does, if less precisely.
+    """Return the CRPS of mixtures: that of :func:`degmm.calibration.mixtures.crps_mixture`, less precisely.
 
     Its derivative, of the first order alone, is that of the sum over the nodes, which do not move.
     """

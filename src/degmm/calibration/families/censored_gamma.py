@@ -11,8 +11,13 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.calibration.families.base import PredictiveFamily, below_zero, softplus
+from degmm.calibration.families.incomplete_gamma import (
+    gamma_cdf,
+    gamma_quantile,
+    log_gamma_cdf,
+    log_gamma_weight,
+)
 from degmm.calibration.families.normal import INVERSE_ROOT_PI
-from degmm.calibration.families.incomplete_gamma import gamma_cdf, gamma_quantile, log_gamma_cdf, log_gamma_weight
 
 SHAPES = (1e-8, 1e3)
 """Least and largest shape"""

@@ -25,9 +25,12 @@ def _scaled(t: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return (1 + ROOT_TWO_PI / 2 * z) * ROOT_TWO_PI / 2 * erfcx(z / np.sqrt(2))
 
 
-COEFFICIENTS = {
-    dtype: cheb2poly(chebinterpolate(_scaled, degree)).tolist() for dtype, degree in DEGREES.items()
-}
+def _interpolated(degree: int) -> Float[np.ndarray, "C"]:
+    fitted: Any = chebinterpolate
+    return np.asarray(fitted(_scaled, degree))
+
+
+COEFFICIENTS = {dtype: cheb2poly(_interpolated(degree)).tolist() for dtype, degree in DEGREES.items()}
 
 
 def mills(z: Float[Array, "..."]) -> Float[Array, "..."]:
