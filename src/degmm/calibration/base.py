@@ -72,7 +72,7 @@ class Calibration(BaseEstimator, ABC):
     def fit_to_forecast(
         self, X: Any, y: Any = None, *, context: Any = None, sample_weight: Any = None
     ) -> Self:
-        """Fit as :meth:`fit` does, but leave out what only says of the fit how good it is, and what it found."""
+        """Fit as :meth:`fit` does, but leave out what only describes the fit."""
         return self.fit(X, y, context=context, sample_weight=sample_weight)
 
     @abstractmethod
