@@ -6,7 +6,8 @@ from scipy.stats import multivariate_normal
 
 
 def stacked_covariance(W: np.ndarray, B: np.ndarray, M: int) -> np.ndarray:
-    """Return W ⊗ I + B ⊗ 11ᵀ for the members of an ensemble laid end to end."""
+    """Return W ⊗ I + B ⊗ 11ᵀ for the members of an ensemble laid end to end; a vector is a diagonal."""
+    W, B = (np.diag(part) if part.ndim == 1 else part for part in (np.asarray(W), np.asarray(B)))
     return np.kron(np.eye(M), W) + np.kron(np.ones((M, M)), B)
 
 

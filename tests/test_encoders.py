@@ -15,8 +15,8 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.inference.batches import Ensembles, random_subset
 from degmm.inference.stepwise import averaged
 from degmm.metrics import accuracy
-from degmm.moments import standardised_moments
 from degmm.nets import ENCODERS, Encoder
+from degmm.standard_units import standardised_moments
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BRIEF = {"max_epochs": 20, "n_init": 4, "random_state": 0}

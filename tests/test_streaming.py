@@ -15,7 +15,8 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.ensembles.blocks import as_blocks
 from degmm.estimators.streaming import streamed_data
 from degmm.merging import block_moments, merged, scaling_of
-from degmm.moments import standardised_moments
+from degmm.scatter import Triangle
+from degmm.standard_units import standardised_moments
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,10 @@ def test_standard_units_merge_exactly(common):
     X[..., 1] = 7.25  # constant
     weights = rng.uniform(0.5, 2, size=900)
     _, whole = standardised_moments(X, weights, common_scale=common)
-    parts = [block_moments(X[i : i + 150], weights[i : i + 150], np.float64, i) for i in range(0, 900, 150)]
+    parts = [
+        block_moments(X[i : i + 150], weights[i : i + 150], np.float64, i, Triangle)
+        for i in range(0, 900, 150)
+    ]
     summary = parts[0].summary
     for part in parts[1:]:
         summary = merged(summary, part.summary)

@@ -12,7 +12,7 @@ from degmm.families import make_family
 from degmm.inference.mixture import into_blocks
 from degmm.inference.search import EMSettings, best_run
 from degmm.inference.starts import parameters_from_labels
-from degmm.moments import standardised_moments
+from degmm.standard_units import standardised_moments
 from degmm.precision import precision_of
 
 ITERATIONS = 20

@@ -46,8 +46,9 @@ def oracle(X: Float[np.ndarray, "n M D"], truth: MixtureTruth, name: str) -> Clu
     """Cluster ensembles of independent members by Bayes' rule, with the parameters they were drawn with."""
     from degmm.families import MixtureParameters, make_family
     from degmm.inference.mixture import evaluate
-    from degmm.moments import Scaling, moments_of
+    from degmm.moments import moments_of
     from degmm.precision import precision_of
+    from degmm.scaling import Scaling
 
     n, M, D = X.shape
     moments = moments_of(X, np.ones(n), Scaling(np.zeros(D), np.ones(D)))

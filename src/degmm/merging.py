@@ -11,21 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from degmm.moments import (
-    Moments,
+from degmm.moments import Moments, in_precision, moments_of, weight_unit
+from degmm.scaling import Scaling
+from degmm.scatter import Form
+from degmm.standard_units import (
     RoughScaling,
-    Scaling,
     Totals,
     check_squares,
-    in_precision,
-    moments_of,
     reach_of,
     rescaled,
     rough_sample,
     rough_scaling,
     standard_scaling,
     totals_of,
-    weight_unit,
 )
 
 POOLED_VALUES = 2**18
@@ -68,7 +66,7 @@ class BlockMoments(NamedTuple):
 
 
 def block_moments(
-    X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], dtype: Any, number: int
+    X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], dtype: Any, number: int, form: Form
 ) -> BlockMoments:
     """Read the members of one block once.
 
@@ -82,6 +80,8 @@ def block_moments(
         Precision of the moments.
     number : int
         Number of the block, which seeds what is drawn from it.
+    form : form of scatter
+        That of all blocks.
     """
     used = weights > 0
     sample = rough_sample(X, weights if used.any() else np.ones(len(X)))
@@ -91,13 +91,13 @@ def block_moments(
     scale = np.clip(units.scale, np.exp2(np.ceil(np.log2(low))), np.exp2(np.floor(np.log2(high))))
     units = Scaling(units.centre, scale)
     unit = weight_unit(weights) if used.any() else 1.0
-    moments = moments_of(X, weights / unit, units, dtype)
-    if not np.isfinite(moments.scatter).all():
+    moments = moments_of(X, weights / unit, units, dtype, form)
+    if not np.isfinite(moments.scatter.values).all():
         # Almost all of the block is dust beside a few of its members, whose squares in its units overflow.
         largest = np.nanmax(np.abs(X - units.centre), axis=(0, 1)) * np.sqrt(X.shape[1]) / high
         scale = np.maximum(scale, np.exp2(np.ceil(np.log2(np.maximum(largest, low)))))
         units = Scaling(units.centre, scale)
-        moments = moments_of(X, weights / unit, units, dtype)
+        moments = moments_of(X, weights / unit, units, dtype, form)
     D = X.shape[2]
     if not used.any():
         nothing = Summary(
@@ -159,7 +159,7 @@ def merged_all(summaries: list[Summary]) -> Summary:
 
 
 def scaling_of(summary: Summary, dtype: Any, *, common_scale: bool) -> Scaling:
-    """Return the standard units; see :func:`degmm.moments.standardised_moments`."""
+    """Return the standard units; see :func:`degmm.standard_units.standardised_moments`."""
     rough: RoughScaling = rough_scaling(summary.sample)
     centre, scale = rough.units
     totals = Totals(

@@ -4,15 +4,16 @@ The likelihood of an exchangeable Gaussian ensemble depends on its members only 
 number M_i, their mean x̄_i and their scatter S_i about it (docs/architecture.md, equation 1). The
 members are read once; whatever follows costs the same for M = 10 and for M = 1000.
 
-Ensembles run along the last axis, so that the passes over them vectorise, and of the symmetric
-scatter the lower triangle alone is kept, row by row.
+Ensembles run along the last axis, so that the passes over them vectorise. The scatter is held in the form
+that takes the least work (``degmm.scatter``).
 """
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,28 +23,34 @@ from jaxtyping import Bool, Float
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.precision import precision_of
-from degmm.processes import gathered, largest, total
+from degmm.processes import largest, total
+from degmm.scaling import Scaling
+from degmm.scatter import (
+    UNROLLED_FEATURES,
+    Deviations,
+    Form,
+    NoScatter,
+    Scatter,
+    Triangle,
+    Variances,
+    form_for,
+    pack,
+    rows_of,
+    triangle,
+)
 from degmm.sharding import AXIS, Spec, n_local
 from degmm.threads import cores
 
 CHUNK_VALUES = 2**20
 """Members are read in chunks of about this many numbers: near a processor's cache, and worth a call."""
-ROUGH_SAMPLE = (1000, 20)
-"""Numbers of ensembles, and of members of each, that a first guess of centre and scale is taken from."""
-OUTLYING = 100
-"""A standard deviation beyond this many times the quartiles' is due to outliers, and sets no scale."""
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
-"""Relative spread below which a variable counts as constant."""
 SMALLEST_BUCKET = 16
 """Fewest ensembles that compiled functions see."""
 ALIGNMENT = 64
 """Bytes that the address of an array must be a multiple of for JAX to use it where it lies."""
-QUARTILES_APART = 1.349
-"""Distance of a normal distribution's quartiles, in standard deviations."""
 CHUNKS_IN_PLACE = 8
 """Fewer chunks are copied: the one that may come before the first aligned address would cost as much."""
-UNROLLED_FEATURES = 4
-"""Up to this D products with D × D matrices are written out along the ensembles, several times faster."""
+FORMED_SHARE = 4
+"""What is written on the way to a scatter, in multiples of its numbers; a chunk has as much room for it."""
 
 
 class Moments(NamedTuple):
@@ -53,8 +60,8 @@ class Moments(NamedTuple):
     """M_i, the number of members present"""
     mean: Float[Array, "D n"]
     """x̄_i"""
-    scatter: Float[Array, "P n"]
-    """S_i = Σ_m (x_im − x̄_i)(x_im − x̄_i)ᵀ, its lower triangle row by row, P = D(D+1)/2"""
+    scatter: Scatter
+    """S_i = Σ_m (x_im − x̄_i)(x_im − x̄_i)ᵀ, in one of its forms"""
     weights: Float[Array, "n"]
     """w_i"""
 
@@ -78,92 +85,31 @@ class Moments(NamedTuple):
         """Sum of the weights."""
         return float(np.sum(self.weights, dtype=np.float64))
 
-    def take(self, index: np.ndarray) -> "Moments":
+    def take(self, index: np.ndarray | slice) -> "Moments":
         """Return the ensembles that ``index`` selects."""
-        return Moments(*(part[..., index] for part in self))
+        return jax.tree.map(lambda part: part[..., index], self)
 
 
-class Scaling(NamedTuple):
-    """Affine map of each variable to standard units, x ↦ (x − centre) / scale, in float64."""
-
-    centre: Float[np.ndarray, "D"]
-    scale: Float[np.ndarray, "D"]
-
-    @property
-    def log_jacobian(self) -> float:
-        """Σ_d log scale_d: what a member's log density in standard units exceeds that in data units by."""
-        return float(np.log(self.scale).sum())
-
-
-DATA_UNITS = Scaling(np.zeros(1), np.ones(1))
-"""The units of the data themselves, for any number of variables."""
-
-
-def triangle(n_features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the row and column of each packed entry of a symmetric D × D matrix."""
-    return np.tril_indices(n_features)
-
-
-def unpack(packed: Float[Array, "... P"], n_features: int) -> Float[Array, "... D D"]:
-    """Return the symmetric matrices behind packed lower triangles."""
-    position = np.zeros((n_features, n_features), dtype=np.int32)
-    rows, columns = triangle(n_features)
-    position[rows, columns] = position[columns, rows] = np.arange(rows.size)
-    return packed[..., position]
-
-
-def standardised_moments(
-    X: Float[np.ndarray, "n M D"],
-    weights: Float[np.ndarray, "n"],
-    dtype: Any = None,
-    *,
-    common_scale: bool = False,
-) -> tuple[Moments, Scaling]:
-    """Read the members once and return their moments in standard units, and those units.
-
-    Standard units have weighted mean 0 and variance 1 over all members of all ensembles. A variable
-    whose standard deviation is due to a few outliers is centred at its median and scaled by
-    ``OUTLYING`` times its quartiles' spread instead, so that they do not hide all other structure.
-
-    Parameters
-    ----------
-    X : ndarray, shape (n, M, D)
-        Members; NaN where a member is absent.
-    weights : ndarray, shape (n,)
-        Weights of the ensembles.
-    dtype : float32 or float64, optional
-        Precision of the moments, by default that of X. The members are centred in their own.
-    common_scale : bool
-        Whether all variables share one scale, for models that variables of unequal scale would change.
-
-    Returns
-    -------
-    moments : Moments, in standard units
-    scaling : Scaling
-
-    Raises
-    ------
-    ValueError
-        If the precision cannot hold the square of a variable's spread.
-    """
-    dtype = X.dtype if dtype is None else dtype
-    rough = rough_scaling(rough_sample(X, weights))
-    check_squares(rough.units, np.promote_types(X.dtype, dtype))
-    moments = moments_of(X, weights, rough.units, dtype)
-    scaling = standard_scaling(totals_of(moments), rough, common_scale)
-    check_squares(scaling, dtype)
-    return rescaled(moments, rough.units, scaling), scaling
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of several sets of ensembles, one after the other."""
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=-1), *parts)
 
 
 def moments_of(
-    X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"], scaling: Scaling, dtype: Any = None
+    X: Float[np.ndarray, "n M D"],
+    weights: Float[np.ndarray, "n"],
+    scaling: Scaling,
+    dtype: Any = None,
+    form: Form | None = None,
 ) -> Moments:
     """Read the members once and return their moments in the units of ``scaling``.
 
     The members are centred and summed in their own precision, or in ``dtype`` if that is higher,
-    chunk by chunk, each core a share of the chunks.
+    chunk by chunk, each core a share of the chunks. ``form`` is that of the scatters, by default the one that
+    suits full covariances.
     """
     n, M, D = X.shape
+    form = form_for(M, D, diagonal=False) if form is None else form
     dtype = X.dtype if dtype is None else dtype
     inner = np.promote_types(X.dtype, dtype)
     # x − centre is exact for nearby floating-point numbers: the centre is taken off in two parts,
@@ -171,13 +117,21 @@ def moments_of(
     leading = scaling.centre.astype(inner)
     rest = ((scaling.centre - leading.astype(np.float64)) / scaling.scale).astype(inner)
     inverse_scale = (1.0 / scaling.scale).astype(inner)
-    chunk = int(np.clip(CHUNK_VALUES // (M * D), 1, bucket(n)))
+    size = rows_of(form, M, D)
+    chunk = int(np.clip(CHUNK_VALUES // max(M * D, FORMED_SHARE * size), 1, bucket(n)))
     first, chunk, in_place = _laid_out(X, inner, chunk)
     spans = [*pairwise([*([0] if first else []), *range(first, n, chunk), n])]
 
-    def some(spans: list[tuple[int, int]]) -> list[list[np.ndarray]]:
+    found = Moments(
+        aligned((n,), dtype),
+        aligned((D, n), dtype),
+        form(aligned((size, n), dtype)),
+        in_precision(weights, dtype),
+    )
+
+    def some(spans: list[tuple[int, int]]) -> None:
         block = aligned((chunk, M, D), inner)
-        found, complete = [], False
+        complete = False
         with precision_of(inner):  # JAX keeps it by thread
             for start, stop in spans:
                 length = stop - start
@@ -191,24 +145,23 @@ def moments_of(
                 with np.errstate(invalid="ignore"):  # some NaNs signal
                     complete = complete or not np.isnan(members.sum())
                 of = partial(_chunk_moments, jax.device_put(members), leading, rest, inverse_scale)
-                part = of(complete)
-                if complete and np.isnan(part[1]).any():
-                    complete, part = False, of(False)
-                found.append([np.asarray(a, dtype)[..., :length] for a in part])  # waits for them
-        return found
+                counts, mean, scatter = of(complete, form)
+                if complete and np.isnan(mean).any():
+                    complete = False
+                    counts, mean, scatter = of(False, form)
+                for out, part in zip(
+                    (found.counts, found.mean, found.scatter.values), (counts, mean, scatter), strict=True
+                ):
+                    out[..., start:stop] = np.asarray(part)[..., :length]  # waits for it
 
     threads = min(cores(), len(spans))
     if threads == 1:
-        parts = some(spans)
+        some(spans)
     else:
         each = -(-len(spans) // threads)
         with ThreadPoolExecutor(threads) as pool:
-            shares = pool.map(some, (spans[a : a + each] for a in range(0, len(spans), each)))
-            parts = [part for share in shares for part in share]
-    counts, mean, scatter = (
-        np.concatenate(a, axis=-1) if len(a) > 1 else a[0] for a in zip(*parts, strict=True)
-    )
-    return Moments(counts, mean, scatter, in_precision(weights, dtype))
+            list(pool.map(some, (spans[a : a + each] for a in range(0, len(spans), each))))
+    return found
 
 
 def in_precision(weights: Float[np.ndarray, "n"], dtype: Any) -> Float[np.ndarray, "n"]:
@@ -234,10 +187,13 @@ def _laid_out(X: Float[np.ndarray, "n M D"], dtype: Any, chunk: int) -> tuple[in
     return 0, chunk, False
 
 
-def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an array that ``jax.device_put`` leaves where it is on a CPU; a copy costs as much as sums."""
+def aligned(shape: tuple[int, ...], dtype: Any, *, zeros: bool = False) -> np.ndarray:
+    """Return an array that ``jax.device_put`` leaves where it is on a CPU; a copy costs as much as sums.
+
+    Zeros take no memory before they are written to.
+    """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.empty(size + ALIGNMENT, np.uint8)
+    room = (np.zeros if zeros else np.empty)(size + ALIGNMENT, np.uint8)
     first = -room.ctypes.data % ALIGNMENT
     return room[first : first + size].view(dtype).reshape(shape)
 
@@ -265,7 +221,7 @@ def even_size(n: int) -> int:
 def spread(leading: int = 0) -> Any:
     """Return how moments are shared out over devices, after ``leading`` further axes."""
     vector, matrix = Spec(*[None] * leading, AXIS), Spec(*[None] * (leading + 1), AXIS)
-    return Moments(vector, matrix, matrix, vector)
+    return Moments(vector, matrix, cast(Scatter, matrix), vector)  # the same for all forms
 
 
 def padded(moments: Moments, n: int) -> Moments:
@@ -273,11 +229,11 @@ def padded(moments: Moments, n: int) -> Moments:
     extra = n - moments.n_samples
     if not extra:
         return moments
-    counts, *rest = (
-        np.pad(np.asarray(part), [(0, 0)] * (np.ndim(part) - 1) + [(0, extra)]) for part in moments
+    out = jax.tree.map(
+        lambda part: np.pad(np.asarray(part), [(0, 0)] * (np.ndim(part) - 1) + [(0, extra)]), moments
     )
-    counts[-extra:] = np.asarray(moments.counts)[0] if moments.n_samples else 1
-    return Moments(counts, *rest)
+    out.counts[-extra:] = np.asarray(moments.counts)[0] if moments.n_samples else 1
+    return out
 
 
 def presence(X: Float[Array, "... D"]) -> Bool[Array, "..."]:
@@ -291,16 +247,16 @@ def presence(X: Float[Array, "... D"]) -> Bool[Array, "..."]:
     return present
 
 
-@partial(jit, static_argnums=4)
+@partial(jit, static_argnums=(4, 5))
 def _chunk_moments(
     X: Float[Array, "n M D"],
     leading: Float[Array, "D"],
     rest: Float[Array, "D"],
     inverse_scale: Float[Array, "D"],
     complete: bool,
-) -> tuple[Float[Array, "n"], Float[Array, "D n"], Float[Array, "P n"]]:
+    form: Form,
+) -> tuple[Float[Array, "n"], Float[Array, "D n"], Float[Array, "S n"]]:
     n, M, D = X.shape
-    rows, columns = triangle(D)
     present = None if complete else presence(X)
     counts = jnp.full(n, M, X.dtype) if present is None else present.sum(axis=1).astype(X.dtype)
 
@@ -309,122 +265,54 @@ def _chunk_moments(
             return part
         return jnp.where(present.reshape(n, M, *[1] * (part.ndim - 2)), part, 0)
 
-    if D <= UNROLLED_FEATURES:
+    if D <= UNROLLED_FEATURES and form is not Deviations:
         # variable by variable, in the order of memory: ten times faster than moving axes
         scaled = [kept((X[..., d] - leading[d]) * inverse_scale[d] - rest[d]) for d in range(D)]
         means = [part.sum(axis=1) / counts for part in scaled]
         apart = [kept(part - m[:, None]) for part, m in zip(scaled, means, strict=True)]
-        scatter = [(apart[r] * apart[c]).sum(axis=1) for r, c in zip(rows, columns, strict=True)]
-        return counts, jnp.stack(means), jnp.stack(scatter)
+        if form is NoScatter:
+            return counts, jnp.stack(means), jnp.zeros((0, n), X.dtype)
+        pairs = zip(*(triangle(D) if form is Triangle else 2 * (range(D),)), strict=True)
+        return counts, jnp.stack(means), jnp.stack([(apart[r] * apart[c]).sum(axis=1) for r, c in pairs])
     x = kept((X - leading) * inverse_scale - rest)
     mean = x.sum(axis=1) / counts[:, None]
-    centred = kept(x - mean[:, None, :])
-    full = jnp.einsum("nmd,nme->nde", centred, centred)
-    return counts, mean.T, full[:, rows, columns].T
+    return counts, mean.T, FORMED[form](kept(x - mean[:, None, :]), present)
 
 
-class RoughScaling(NamedTuple):
-    """What a few members say of the centre and scale of the data."""
-
-    units: Scaling
-    """Median, and the scale as a power of two, by which scaling rounds nothing"""
-    spread: Float[np.ndarray, "D"]
-    """Standard deviation as the quartiles have it; 0 where they coincide"""
+def _no_scatter(centred: Float[Array, "n M D"], present: Bool[Array, "n M"] | None) -> Float[Array, "0 n"]:
+    return jnp.zeros((0, len(centred)), centred.dtype)
 
 
-class Totals(NamedTuple):
-    """What all members of many ensembles have in common, weights of the ensembles counted."""
-
-    mass: float
-    """Σ_i w_i M_i"""
-    mean: Float[np.ndarray, "D"]
-    """Weighted mean of the members"""
-    variance: Float[np.ndarray, "D"]
-    """Weighted variance of the members about it"""
+def _variances(centred: Float[Array, "n M D"], present: Bool[Array, "n M"] | None) -> Float[Array, "D n"]:
+    return (centred**2).sum(axis=1).T
 
 
-def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
-    """Return some of the members that are present, in float64: from ensembles of a weight above 0."""
-    used = np.flatnonzero(weights > 0)
-    ensembles, members = ROUGH_SAMPLE
-    rng = np.random.default_rng(0)  # ensembles and members at random, since both may recur in a rhythm
-    used = np.sort(rng.choice(used, min(ensembles, used.size), replace=False))
-    shown = rng.integers(X.shape[1], size=(used.size, min(members, X.shape[1])))
-    sample = X[used[:, None], shown].reshape(-1, X.shape[2])
-    if not presence(sample).any():
-        sample = X[used].reshape(-1, X.shape[2])
-    return gathered(sample[np.asarray(presence(sample))].astype(np.float64), 0)
+def _triangle(centred: Float[Array, "n M D"], present: Bool[Array, "n M"] | None) -> Float[Array, "P n"]:
+    return pack(jnp.einsum("nmd,nme->nde", centred, centred)).T
 
 
-def rough_scaling(sample: Float[np.ndarray, "s D"]) -> RoughScaling:
-    """Return what a sample of members says of centre and scale."""
-    low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
-    largest = np.abs(sample).max(axis=0)
-    quartiles = (high - low) / QUARTILES_APART
-    quartiles = np.where(quartiles > ROUNDING * np.maximum(np.abs(low), np.abs(high)), quartiles, 0.0)
-    deviation = np.sqrt(((sample - median) ** 2).mean(axis=0))  # exactly 0 for a constant
-    magnitude = np.where(quartiles > 0, quartiles, deviation)
-    magnitude = np.where(magnitude > ROUNDING * largest, magnitude, largest)
-    magnitude = np.where(magnitude > 0, magnitude, 1.0)
-    return RoughScaling(Scaling(median, np.exp2(np.round(np.log2(magnitude)))), quartiles)
+def _deviations(centred: Float[Array, "n M D"], present: Bool[Array, "n M"] | None) -> Float[Array, "DR n"]:
+    """Return √(c/(c + 1)) (x_m − the mean of the c members before it), which Helmert's matrix gives.
+
+    Each but the first of the members present has one; Σ_r y_r y_rᵀ is the scatter.
+    """
+    n, M, D = centred.shape
+    earlier = np.tri(M - 1, M).astype(centred.dtype)  # of members 1 … M − 1 those before them
+    if present is None:
+        before = jnp.arange(1, M, dtype=centred.dtype)[None, :]
+        share = jnp.sqrt(before / (before + 1))
+    else:
+        before = present.astype(centred.dtype) @ earlier.T
+        share = jnp.where(present[:, 1:], jnp.sqrt(before / (before + 1)), 0)
+    mean = jnp.einsum("rm,nmd->nrd", earlier, centred) / jnp.maximum(before, 1)[:, :, None]
+    apart = share[:, :, None] * (centred[:, 1:] - mean)
+    return jnp.moveaxis(apart, 0, 2).transpose(1, 0, 2).reshape(D * (M - 1), n)
 
 
-def totals_of(moments: Moments) -> Totals:
-    """Return the totals of ensembles, in the units of their moments."""
-    rows, columns = triangle(moments.n_features)
-    mass = np.asarray(moments.weights, np.float64) * np.asarray(moments.counts, np.float64)
-    mean = np.asarray(moments.mean, np.float64)
-    size, first = total((mass.sum(), mean @ mass))
-    shift = first / size
-    within = np.asarray(moments.scatter)[rows == columns].astype(np.float64) @ np.asarray(
-        moments.weights, np.float64
-    )
-    variance = total(within + (mean - shift[:, None]) ** 2 @ mass) / size
-    return Totals(float(size), shift, variance)
-
-
-def standard_scaling(totals: Totals, rough: RoughScaling, common_scale: bool) -> Scaling:
-    """Return the standard units of members with these totals, which are in the units of ``rough``."""
-    units, shift, variance = rough.units, totals.mean, totals.variance
-    # A variable that does not vary has no scale of its own; rounding may leave it a trace of one.
-    offset = np.maximum(np.abs(units.centre / units.scale), 1)
-    constant = variance <= (ROUNDING * offset) ** 2
-    # Its unit is then that of the data, so that no offset changes what it is worth.
-    least = np.maximum(1.0, ROUNDING * np.abs(units.centre))
-    scale = np.where(constant, least, units.scale * np.sqrt(variance))
-    outlying = (rough.spread > 0) & (scale > OUTLYING * rough.spread)
-    scale = np.where(outlying, OUTLYING * rough.spread, scale)
-    centre = np.where(outlying, units.centre, units.centre + units.scale * shift)
-    if common_scale:
-        vary = scale[~constant] if not constant.all() else scale
-        scale = np.full(scale.shape, np.sqrt(np.mean(vary**2)))
-    return Scaling(centre, scale)
-
-
-def reach_of(dtype: Any) -> np.ndarray:
-    """Return the smallest and the largest unit whose square, a unit of covariances, a precision holds."""
-    limits = np.finfo(dtype)
-    return np.sqrt([float(limits.tiny) * 1e6, float(limits.max) * 1e-6])
-
-
-def check_squares(scaling: Scaling, dtype: Any) -> None:
-    """Refuse units whose squares, the units of covariances, the precision cannot hold."""
-    reach = reach_of(dtype)
-    bad = (scaling.scale < reach[0]) | (scaling.scale > reach[1])
-    if bad.any():
-        d = int(np.argmax(bad))
-        raise ValueError(
-            f"X: variable {d} has a spread of about {scaling.scale[d]:.2g}, whose square {np.dtype(dtype)} "
-            "cannot hold; give that variable in another unit"
-        )
-
-
-def rescaled(moments: Moments, old: Scaling, new: Scaling) -> Moments:
-    """Return the same moments in other units; means are moved in float64."""
-    dtype = moments.mean.dtype
-    rows, columns = triangle(moments.n_features)
-    ratio = old.scale / new.scale
-    shift = (old.centre - new.centre) / new.scale
-    mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
-    scatter = np.asarray(moments.scatter) * (ratio[rows] * ratio[columns]).astype(dtype)[:, None]
-    return moments._replace(mean=mean, scatter=scatter)
+FORMED: dict[Form, Any] = {
+    NoScatter: _no_scatter,
+    Variances: _variances,
+    Triangle: _triangle,
+    Deviations: _deviations,
+}
+"""What makes each form of scatter from members about their mean, absent ones 0"""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from degmm.families import MixtureParameters
-from degmm.moments import Scaling
+from degmm.scaling import Scaling
 
 MODULES = {
     **dict.fromkeys(("GMM", "EGMM", "DGMM", "DEGMM", "DAGMM"), "degmm.estimators"),
@@ -55,7 +55,9 @@ def rebuilt(head: dict[str, Any], arrays: dict[str, np.ndarray], encoder: Any = 
     return model
 
 
-def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_components: int) -> None:
+def check_state(
+    arrays: dict[str, np.ndarray], facts: dict[str, Any], n_components: int, *, diagonal: bool
+) -> None:
     """See that a model's state is whole: precision, sizes, shapes, finite numbers.
 
     Parameters
@@ -64,6 +66,8 @@ def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_componen
         What ``_get_state`` of an estimator gave, or was read from a file.
     n_components : int
         Number of clusters K.
+    diagonal : bool
+        Whether covariances may be held as diagonals.
 
     Raises
     ------
@@ -77,8 +81,9 @@ def check_state(arrays: dict[str, np.ndarray], facts: dict[str, Any], n_componen
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
             raise ValueError(f"{name} is {size!r}, not an integer of at least 1")
     for name, shape in _shapes(n_components, facts.get("latent_dim", facts["n_features"])).items():
-        if arrays[name].shape != shape:
-            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+        held = shape[:2] if diagonal else shape
+        if arrays[name].shape not in (shape, held):
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {held}")
     for name, array in arrays.items():
         if name.startswith(FLOATS):
             if array.dtype not in (np.float32, np.float64):

@@ -6,11 +6,14 @@ import threading
 import weakref
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
 from degmm.merging import BlockMoments, Summary, in_standard_units, merged, scaling_of
-from degmm.moments import Moments, Scaling, aligned, triangle
+from degmm.moments import Moments, aligned, joined
+from degmm.scaling import Scaling
+from degmm.scatter import Form
 
 KEPT_BYTES = 2**28
 """Moments of a stream that take more are kept in a file; a fit in memory needs a few times as much."""
@@ -24,7 +27,11 @@ NO_BLOCKS = "X: no blocks of ensembles; pass at least one (an iterator gives its
 
 def bytes_of(moments: Moments) -> int:
     """Return how much memory moments take."""
-    return sum(part.nbytes for part in moments)
+    return sum(part.nbytes for part in jax.tree.leaves(moments))
+
+
+def _as_rows(moments: Moments) -> np.ndarray:
+    return np.concatenate([np.atleast_2d(part) for part in jax.tree.leaves(moments)])
 
 
 class SpilledMoments:
@@ -34,15 +41,15 @@ class SpilledMoments:
 
     Parameters
     ----------
-    n_features : int
-        Number of variables D.
-    dtype : float32 or float64
-        Precision.
+    like : Moments
+        Of the same variables, precision and form of scatter.
     """
 
-    def __init__(self, n_features: int, dtype: Any) -> None:
-        self.n_features, self.dtype = n_features, np.dtype(dtype)
-        self._rows = 2 + n_features + len(triangle(n_features)[0])
+    def __init__(self, like: Moments) -> None:
+        self.n_features, self.dtype = like.n_features, np.dtype(like.dtype)
+        self.form: Form = type(like.scatter)
+        self.scatter_size = like.scatter.values.shape[0]
+        self._rows = 2 + self.n_features + self.scatter_size
         fitting = PAGE_BYTES // (self._rows * self.dtype.itemsize)
         self.page_size = max(SMALLEST_PAGE, 2 ** int(np.log2(max(fitting, 1))))
         self.n_stored, self.n_pages = 0, 0
@@ -54,7 +61,7 @@ class SpilledMoments:
 
     def append(self, moments: Moments) -> None:
         """Store the moments of further ensembles."""
-        whole = np.concatenate([np.atleast_2d(part) for part in moments]).astype(self.dtype, copy=False)
+        whole = _as_rows(moments).astype(self.dtype, copy=False)
         start, n = 0, whole.shape[1]
         while start < n:
             part = whole[:, start : start + self.page_size - self._filled]
@@ -77,11 +84,12 @@ class SpilledMoments:
             self._file.seek(k * page.nbytes)
             if self._file.readinto(page.data.cast("B")) < page.nbytes:
                 raise OSError(errno.EIO, "the temporary file of moments is cut off; fit again")
-        return Moments(page[0], page[1 : 1 + self.n_features], page[1 + self.n_features : -1], page[-1])
+        scatter = self.form(page[1 + self.n_features : -1])
+        return Moments(page[0], page[1 : 1 + self.n_features], scatter, page[-1])
 
     def replace(self, k: int, moments: Moments) -> None:
         """Write other moments in the place of a page."""
-        self._write(k, np.concatenate([np.atleast_2d(part) for part in moments]))
+        self._write(k, _as_rows(moments))
 
     def _empty_page(self) -> np.ndarray:
         page = np.zeros((self._rows, self.page_size), self.dtype)
@@ -137,7 +145,7 @@ class Gathered:
         self._units.append((moments.n_samples, block.units, block.weight_unit))
         self._bytes += bytes_of(moments)
         if self._spilled is None and self._bytes > self._most:
-            self._spilled = SpilledMoments(moments.n_features, moments.dtype)
+            self._spilled = SpilledMoments(moments)
             for part in self._parts:
                 self._spilled.append(part)
             self._parts = []
@@ -160,12 +168,12 @@ class Gathered:
         dtype = self._parts[0].dtype if spilled is None else spilled.dtype
         scaling = scaling_of(self.summary, dtype, common_scale=common_scale)
         if spilled is None:
-            moved = [
+            parts = [
                 in_standard_units(part, units, weight_unit, scaling, unit)
                 for part, (_, units, weight_unit) in zip(self._parts, self._units, strict=True)
             ]
             self._parts = []
-            return Moments(*(np.concatenate(parts, axis=-1) for parts in zip(*moved, strict=True))), scaling
+            return joined(parts), scaling
         spilled.close()
         ends = np.cumsum([n for n, _, _ in self._units])
         for k in range(spilled.n_pages):
@@ -177,10 +185,9 @@ class Gathered:
                 to = min(stop, int(ends[b]))
                 _, units, weight_unit = self._units[b]
                 inside = slice(at - start, to - start)
-                part = Moments(*(rows[..., inside] for rows in page))
-                for rows, new in zip(
-                    page, in_standard_units(part, units, weight_unit, scaling, unit), strict=True
-                ):
+                part = page.take(inside)
+                moved = in_standard_units(part, units, weight_unit, scaling, unit)
+                for rows, new in zip(jax.tree.leaves(page), jax.tree.leaves(moved), strict=True):
                     rows[..., inside] = new
                 at = to
             spilled.replace(k, page)

@@ -18,7 +18,8 @@ from degmm.calibration.predictors import PredictorRecipe, Predictors, member_sta
 from degmm.ensembles import Ensemble, labelled
 from degmm.ensembles.matching import of_cases, shared_variables, with_variables
 from degmm.estimators.checks import check_weights
-from degmm.moments import ROUNDING, Scaling
+from degmm.scaling import Scaling
+from degmm.standard_units import ROUNDING
 
 LEARNED = ("parameters", "gate.", "experts.")
 """How the names of a saved calibration's arrays begin that must be finite"""

@@ -9,7 +9,7 @@ from degmm.calibration.families import PredictiveFamily
 from degmm.calibration.families.base import identity
 from degmm.calibration.linear import LOG_SHIFTS
 from degmm.calibration.predictors import PredictorRecipe
-from degmm.moments import Scaling
+from degmm.scaling import Scaling
 
 if TYPE_CHECKING:
     import pandas as pd

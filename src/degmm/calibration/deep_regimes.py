@@ -16,8 +16,8 @@ from degmm.calibration.gated_training import GatedCases, GatedSettings, train
 from degmm.calibration.held_out import left_out_by, spread_factor
 from degmm.calibration.minimisation import Result
 from degmm.calibration.predictors import PredictorRecipe, Predictors
-from degmm.moments import Scaling
 from degmm.precision import precision_of
+from degmm.scaling import Scaling
 
 LEAST_RESIDUAL = 1e-3
 """Least unit of the residuals, in units of the observations: they may be a function of the predictors"""

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from degmm.calibration.predictors import PredictorRecipe, Predictors
-from degmm.moments import ROUNDING, Scaling
+from degmm.scaling import Scaling
+from degmm.standard_units import ROUNDING
 
 ANGLE_ERROR = 1e-6
 """Of the square sum of what counts as the sine and cosine of an angle"""

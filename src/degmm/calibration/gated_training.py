@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Float, Int
 
 from degmm.arrays import Array
-from degmm.calibration.families import FAMILIES
+from degmm.calibration.families import FAMILIES, PredictiveFamily
 from degmm.calibration.gated import Experts, Gate, Regimes, distributions, initial, responsibilities
 from degmm.calibration.linear import filled, padded_size
 from degmm.calibration.training_score import training_crps
@@ -96,7 +96,7 @@ def train(
     with precision_of(np.float32):
         parts = [jnp.asarray(part, jnp.float32) for part in (y, features, regressors, weights)]
         found = _compiled(
-            family,
+            FAMILIES[family],
             settings,
             jax.random.split(jax.random.key(int(rng.integers(2**31 - 1))), settings.n_networks),
             batches,
@@ -115,14 +115,13 @@ def decays(settings: GatedSettings) -> Regimes:
 
 
 def _train(
-    family: str,
+    of: PredictiveFamily,
     settings: GatedSettings,
     keys: Array,
     batches: Int[Array, "N steps b"],
     cases: GatedCases,
     least_squares: Float[Array, "D P"],
 ) -> tuple[Regimes, Float[Array, "N steps"]]:
-    of = FAMILIES[family]
     rate = optax.cosine_decay_schedule(settings.learning_rate, settings.n_steps)
     adam = optax.scale_by_adam()
     shares = cases.weights / jnp.maximum(cases.weights.sum(axis=1, keepdims=True), 1e-30)

@@ -101,11 +101,7 @@ def distribution(
     return location, scale, jnp.broadcast_to(shift, scale.shape)
 
 
-def _distribution(family: str, *arguments: Any) -> tuple[Any, ...]:
-    return distribution(FAMILIES[family], *arguments)
-
-
-_compiled = jit(_distribution, static_argnums=(0,))
+_compiled = jit(distribution, static_argnums=(0,))
 
 
 def predicted(
@@ -118,7 +114,7 @@ def predicted(
     n = len(for_location)
     designs = [filled(part, padded_size(n)) for part in (for_location, for_scale)]
     with precision_of(np.float64):
-        parts = _compiled(family.name, jnp.asarray(parameters), *map(jnp.asarray, designs))
+        parts = _compiled(family, jnp.asarray(parameters), *map(jnp.asarray, designs))
     return [np.asarray(part)[:n] for part in parts]
 
 
@@ -143,14 +139,15 @@ LOSSES: dict[str, Callable[..., Any]] = {"crps": _crps, "likelihood": _negative_
 def objective(family: str, loss: str) -> Callable[[Any, Cases], Any]:
     """Return the weighted mean loss as a function of parameters and cases, the same object each time."""
     find("loss", loss, LOSSES)
-    return partial(mean_loss, family, loss)
+    return partial(mean_loss, FAMILIES[family], loss)
 
 
-def mean_loss(family: str, loss: str, parameters: Float[Array, "Q"], cases: Cases) -> Float[Array, ""]:
+def mean_loss(
+    family: PredictiveFamily, loss: str, parameters: Float[Array, "Q"], cases: Cases
+) -> Float[Array, ""]:
     """Return the weighted mean of a loss."""
-    of = FAMILIES[family]
-    predicted = distribution(of, parameters, cases.for_location, cases.for_scale)
-    return cases.weights @ LOSSES[loss](of, cases.y, *predicted)
+    predicted = distribution(family, parameters, cases.for_location, cases.for_scale)
+    return cases.weights @ LOSSES[loss](family, cases.y, *predicted)
 
 
 def starts(

@@ -12,7 +12,8 @@ from degmm.ensembles.context import named_context
 from degmm.estimators.checks import check_context
 from degmm.estimators.context_units import context_scaling, scaled_context
 from degmm.estimators.labels import context_given, matched, recipe_facts, restored_recipe, with_labels
-from degmm.moments import ROUNDING, Scaling
+from degmm.scaling import Scaling
+from degmm.standard_units import ROUNDING
 
 FLOOR_SHARE = 0.01
 """s₀, the floor added to each spread, over the root-mean-square spread of the fit"""

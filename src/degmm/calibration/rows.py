@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from degmm.calibration import mixtures
-from degmm.calibration.families import FAMILIES
+from degmm.calibration.families import FAMILIES, PredictiveFamily
 from degmm.compilation import jit
 from degmm.precision import precision_of
 
@@ -24,8 +24,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _apply(what: str, family: str, *parts: Any) -> Any:
-    return FUNCTIONS[what](FAMILIES[family], *parts)
+def _apply(what: str, family: PredictiveFamily, *parts: Any) -> Any:
+    return FUNCTIONS[what](family, *parts)
 
 
 _compiled = jit(_apply, static_argnums=(0, 1))
@@ -58,5 +58,7 @@ def on_rows(what: str, family: str, *parts: np.ndarray) -> np.ndarray:
             short = size - len(block[0])
             if short:  # few shapes, hence few compilations
                 block = [np.concatenate([part, np.repeat(part[:1], short, axis=0)]) for part in block]
-            answers.append(np.asarray(_compiled(what, family, *map(jnp.asarray, block)))[: size - short])
+            answers.append(
+                np.asarray(_compiled(what, FAMILIES[family], *map(jnp.asarray, block)))[: size - short]
+            )
     return np.concatenate(answers)

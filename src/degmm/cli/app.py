@@ -328,3 +328,18 @@ def report(
 
     with Session("report", context, session) as said:
         said.wrote(write_report(folder, output))
+
+
+@app.command()
+@grouped
+def cache(
+    context: typer.Context,
+    session: SessionOptions,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove the programs.")] = False,
+) -> None:
+    """Say where compiled programs are kept between runs, how many, and clear them."""
+    from degmm.cli.cache import run_cache
+    from degmm.cli.session import Session
+
+    with Session("cache", context, session) as said:
+        run_cache(said, clear)

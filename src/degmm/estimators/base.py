@@ -10,33 +10,30 @@ from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from degmm.capacity import check_capacity
 from degmm.ensembles import Climatology, ContextRecipe, Ensemble, as_members, labelled, variable_names
 from degmm.ensembles.blocks import as_chunks
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.estimators.checks import check_devices, check_dtype, check_integer, check_weights, generator
 from degmm.estimators.labels import matched, of_ensembles
-from degmm.families import Family, MixtureParameters, make_family
+from degmm.estimators.stored import Stored
+from degmm.families import Family, MixtureParameters
 from degmm.families.base import in_units
+from degmm.families.covariance import dense
 from degmm.inference.mixture import evaluate
 from degmm.inference.solution import Result, Solution
-from degmm.moments import DATA_UNITS, Moments, Scaling, moments_of, standardised_moments, weight_unit
+from degmm.moments import Moments, moments_of, weight_unit
 from degmm.precision import precision_of
 from degmm.processes import check_alike, gathered, largest, total
 from degmm.projections import encoded
 from degmm.results import chunked_array, data_array
-from degmm.saved_state import check_state
+from degmm.scaling import DATA_UNITS, Scaling
+from degmm.scatter import form_for
 from degmm.sharding import n_processes
+from degmm.standard_units import standardised_moments
 
 if TYPE_CHECKING:
     from degmm.estimators.streaming import StreamedData
-
-PROJECTION = "projection."
-"""Prefix of the names of a projection's arrays in a saved model"""
-
-
-def projection_arrays(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return those of a saved model's arrays that are its projection's, by the projection's names."""
-    return {name.removeprefix(PROJECTION): a for name, a in arrays.items() if name.startswith(PROJECTION)}
 
 
 class TrainingData(NamedTuple):
@@ -70,7 +67,7 @@ class TrainingData(NamedTuple):
         return float(total(np.asarray(weights, np.float64) @ np.asarray(counts, np.float64)))
 
 
-class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
+class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
     """A mixture of exchangeable Gaussian components, however it is fitted.
 
     Subclasses set ``_single_member`` and write ``fit``.
@@ -89,6 +86,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
 
     # Fitted state, in standard units; the public attributes are in the units of the data.
     _parameters: MixtureParameters
+    _covariances: tuple[np.ndarray, np.ndarray]
+    """W and B in the units of the data, as their structure holds them"""
     _scaling: Scaling
     _precision: Any
     _fitted_family: Family
@@ -203,10 +202,24 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             drawn = drawn.reshape(n_samples, n_members, -1)
         return drawn.astype(self._precision), labels
 
-    # --- for subclasses -----------------------------------------------------------------------
+    # Matrices when they are asked for: of diagonal ones nothing but the diagonals is kept.
 
-    def _family(self, counts: np.ndarray | None = None) -> Family:
-        return make_family(getattr(self, "member_model", "independent"), self.covariance_type, counts)
+    @property
+    def within_covariances_(self) -> Float[np.ndarray, "K D D"]:
+        """W_k, the covariances of the members of an ensemble."""
+        return dense(self._covariances[0])
+
+    @property
+    def between_covariances_(self) -> Float[np.ndarray, "K D D"]:
+        """B_k, the covariances of the ensembles' centres; 0 for independent members."""
+        return dense(self._covariances[1])
+
+    @property
+    def covariances_(self) -> Float[np.ndarray, "K D D"]:
+        """W_k + B_k, the covariances of single members."""
+        return dense(self._covariances[0] + self._covariances[1])
+
+    # --- for subclasses -----------------------------------------------------------------------
 
     def _training_data(
         self, X: Any, sample_weight: Any, learn: Callable[[np.ndarray, np.ndarray, Any], Any] | None = None
@@ -236,7 +249,12 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
         projection = None if learn is None else learn(members, weights / unit, dtype)
         members = members if projection is None else encoded(projection, members, dtype)
         common = family.covariance.common_scale
-        moments, scaling = standardised_moments(members, weights / unit, dtype, common_scale=common)
+        M, D = members.shape[1:]
+        check_capacity(members.shape[0], M, D, self.n_components, family.covariance, dtype)
+        form = form_for(M, D, diagonal=family.covariance.diagonal)
+        moments, scaling = standardised_moments(
+            members, weights / unit, dtype, common_scale=common, form=form
+        )
         weighted = moments if used.all() else moments.take(np.flatnonzero(used))
         counts = np.asarray(weighted.counts)
         family = self._family(counts if n_processes() == 1 else gathered(np.unique(counts), 0))
@@ -289,7 +307,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
     def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
         members = self._validated(X)
         weights = np.ones(members.shape[0]) if weights is None else weights
-        return moments_of(members, weights, self._scaling, self._precision)
+        form = form_for(*members.shape[1:], diagonal=self._fitted_family.covariance.diagonal, passes=1)
+        return moments_of(members, weights, self._scaling, self._precision, form)
 
     def _context_of(self, X: Any, context: Any) -> Any:
         """Return the context that is meant for X."""
@@ -358,66 +377,8 @@ class BaseMixture(ClusterMixin, DensityMixin, BaseEstimator):
             part.astype(self._precision) for part in in_units(self._parameters, self._scaling, DATA_UNITS)
         )
         self.weights_, self.means_ = weights, means
-        self.within_covariances_, self.between_covariances_ = within, between
-        self.covariances_ = within + between
+        self._covariances = within, between
         self.n_parameters_ = self._fitted_family.n_parameters(*means.shape)
-
-    def _get_state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Return all that a fit set, as arrays and as facts that JSON can hold."""
-        check_is_fitted(self)
-        arrays = {f"parameters.{k}": v for k, v in self._parameters._asdict().items()}
-        arrays |= {f"scaling.{k}": v for k, v in self._scaling._asdict().items()}
-        arrays |= {f"history.{k}": v for k, v in self.history_.items()}
-        arrays["labels"] = getattr(self, "labels_", np.zeros(0, np.int8))
-        if self._projection is not None:
-            arrays |= {PROJECTION + name: part for name, part in self._projection.arrays().items()}
-        facts = {
-            "precision": np.dtype(self._precision).name,
-            "n_features": self.n_features_in_,
-            "n_members": self.n_members_,
-            "shares_centre": self._fitted_family.shares_centre,
-            "log_likelihood": self.log_likelihood_,
-            "n_iter": self.n_iter_,
-            "result": self.result_.name,
-            "converged": self.converged_,
-        }
-        if self._projection is not None:
-            facts["latent_dim"] = self.means_.shape[1]
-        if hasattr(self, "feature_names_in_"):
-            facts["feature_names"] = [str(name) for name in self.feature_names_in_]
-            facts["units"] = list(self._units)
-        if self.climatology_ is not None:
-            facts["climatology"] = self.climatology_.facts()
-            arrays["climatology"] = self.climatology_.coefficients
-        return {name: np.asarray(array) for name, array in arrays.items()}, facts
-
-    def _check_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """See that what :meth:`_get_state` gave is whole; a ValueError or KeyError says what is not."""
-        check_state(arrays, facts, self.n_components)
-
-    def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """Set what :meth:`_get_state` gave."""
-        self._precision = np.dtype(facts["precision"])
-        self._parameters = MixtureParameters(*(arrays[f"parameters.{k}"] for k in MixtureParameters._fields))
-        self._scaling = Scaling(*(arrays[f"scaling.{k}"] for k in Scaling._fields))
-        self._family()  # raises where the arguments name no family
-        member_model = "shared_centre" if facts["shares_centre"] else "independent"
-        self._fitted_family = make_family(member_model, self.covariance_type)
-        self.n_features_in_, self.n_members_ = int(facts["n_features"]), int(facts["n_members"])
-        if "feature_names" in facts:
-            self.feature_names_in_ = np.array(facts["feature_names"], dtype=object)
-            self._units = tuple(map(str, facts.get("units", ())))
-        if "climatology" in facts:
-            self.climatology_ = Climatology.restored(
-                facts["climatology"], arrays["climatology"], facts["feature_names"]
-            )
-        self._publish()
-        self.log_likelihood_, self.n_iter_ = float(facts["log_likelihood"]), int(facts["n_iter"])
-        self.result_, self.converged_ = Result[facts["result"]], bool(facts["converged"])
-        prefix = "history."
-        self.history_ = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        if arrays["labels"].size:
-            self.labels_ = arrays["labels"]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

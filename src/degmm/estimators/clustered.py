@@ -9,6 +9,7 @@ from degmm.ensembles.blocks import Block, ChunkedBlocks, unreadable
 from degmm.estimators.streaming import Seen, StreamedData, check_enough, checked_block, order_of
 from degmm.inference.cluster import DaskMoments, KilledBlockError, computed, page_groups, page_of, tree
 from degmm.merging import BlockMoments, Summary, block_moments, merged, scaling_of
+from degmm.scatter import rows_of
 
 if TYPE_CHECKING:
     from degmm.estimators.em import EGMM
@@ -21,8 +22,8 @@ def clustered_data(
     import dask
 
     # The workers need no more of the model than what it checks members by.
-    like: EGMM = type(model)(model.n_components, dtype=model.dtype)
-    _, _, first = checked_block(like, Block(blocks.example(), None, "X"), None, None, 0)
+    like: EGMM = type(model)(model.n_components, dtype=model.dtype, covariance_type=model.covariance_type)
+    _, _, first = checked_block(like, Block(blocks.example(), None, "X"), None, None, 0, alike=True)
     unread = blocks.delayed()
     shared = dask.delayed((like, first), traverse=False)
     one = dask.delayed(_moments)
@@ -46,7 +47,8 @@ def clustered_data(
     scaling, unit = scaling_of(summary, first.dtype, common_scale=common), summary.weight_unit
     put = dask.delayed(page_of)
     threads = max(1, sum(client.nthreads().values()))
-    groups = page_groups([size for size, _ in sizes], first.n_features, first.dtype, threads)
+    values = 2 + first.n_features + rows_of(first.form, first.n_members, first.n_features)
+    groups = page_groups([size for size, _ in sizes], values, first.dtype, threads)
     pages = client.persist([put(parts[group], scaling, unit, model.n_components) for group in groups])
     large = DaskMoments(
         client,
@@ -66,8 +68,8 @@ def _moments(
     shared: "tuple[EGMM, Seen]", X: Any, weights: np.ndarray | None, called: str, number: int
 ) -> BlockMoments:
     model, first = shared
-    members, weights, seen = checked_block(model, Block(X, None, called), first, weights, 0)
-    return block_moments(members, weights, seen.dtype, number)
+    members, weights, seen = checked_block(model, Block(X, None, called), first, weights, 0, alike=True)
+    return block_moments(members, weights, seen.dtype, number, seen.form)
 
 
 def _summary(part: BlockMoments) -> Summary:

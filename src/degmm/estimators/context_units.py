@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from degmm.moments import Scaling
 from degmm.processes import total
+from degmm.scaling import Scaling
 
 
 def scaled_context(context: Any, scaling: Scaling, dtype: Any) -> Float[np.ndarray, "n C"]:

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from sklearn.exceptions import ConvergenceWarning
 
 from degmm.choices import find
-from degmm.estimators.base import projection_arrays
 from degmm.estimators.checks import (
     check_integer,
     check_min_weight,
@@ -21,6 +20,7 @@ from degmm.estimators.checks import (
 )
 from degmm.estimators.derived import Mixture
 from degmm.estimators.labels import of_ensembles
+from degmm.estimators.stored import projection_arrays
 from degmm.inference.dagmm import RECORD
 from degmm.inference.dagmm_fit import (
     DAGMMSettings,

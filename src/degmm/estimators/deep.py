@@ -38,10 +38,11 @@ from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.responses import prior_of
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
-from degmm.moments import Scaling, moments_of
+from degmm.moments import moments_of
 from degmm.nets import find_encoder
 from degmm.precision import precision_of
 from degmm.processes import check_alike, from_first, need_one_process, together, total
+from degmm.scaling import Scaling
 
 CONTEXT_ARRAYS = ("context.centre", "context.scale")
 LARGE_KL = 0.1

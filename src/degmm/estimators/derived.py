@@ -11,7 +11,8 @@ from degmm.estimators.base import BaseMixture
 from degmm.estimators.labels import of_ensembles
 from degmm.families import MixtureParameters
 from degmm.families.base import in_units
-from degmm.moments import DATA_UNITS
+from degmm.families.covariance import dense
+from degmm.scaling import DATA_UNITS
 
 if TYPE_CHECKING:
     from degmm.estimators.em import EGMM
@@ -73,6 +74,7 @@ class Mixture(BaseMixture):
         moments = self._moments(X)
         posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))[1]
         _, centres, within, between = (np.asarray(part, np.float64) for part in self._parameters)
+        within, between = dense(within), dense(between)
         counts = np.asarray(moments.counts, np.float64)
         mean = np.asarray(moments.mean, np.float64).T
         total = 0.0
@@ -108,7 +110,8 @@ class Mixture(BaseMixture):
         arrays, facts = self._get_state()
         arrays["parameters.means"] = arrays["parameters.means"][:, kept]
         for name in ("parameters.within", "parameters.between"):
-            arrays[name] = arrays[name][:, kept][:, :, kept]
+            part = arrays[name][:, kept]
+            arrays[name] = part if part.ndim == 2 else part[:, :, kept]
         for name in ("scaling.centre", "scaling.scale"):
             arrays[name] = arrays[name][kept]
         facts["n_features"] = len(kept)
@@ -161,7 +164,7 @@ class Mixture(BaseMixture):
         except ValueError as error:
             raise ValueError(f"given: the values have different lengths ({error})") from error
         weights, means, within, between = in_units(self._parameters, self._scaling, DATA_UNITS)
-        member = MixtureDensity(weights[None], means[None], (within + between)[None])
+        member = MixtureDensity(weights[None], means[None], dense(within + between)[None])
         return member.given(known, values)
 
     def _positions(self, argument: str, features: Sequence[int | str]) -> list[int]:

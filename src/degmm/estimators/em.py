@@ -20,15 +20,17 @@ from degmm.estimators.checks import (
 from degmm.estimators.derived import Mixture
 from degmm.estimators.streaming import StreamedData, streamed_data
 from degmm.families.base import MixtureParameters, in_units
+from degmm.families.covariance import dense
 from degmm.inference.bootstrap import bootstrap_parameters
 from degmm.inference.large import some_of
 from degmm.inference.mixture import evaluate
 from degmm.inference.search import EMSettings, best_run, search_em
 from degmm.inference.solution import Solution, reorder
 from degmm.inference.starts import admitted, parameters_from_responsibilities
-from degmm.moments import DATA_UNITS, Moments, weight_unit
+from degmm.moments import Moments, weight_unit
 from degmm.precision import precision_of
 from degmm.processes import from_first, need_one_process, together
+from degmm.scaling import DATA_UNITS
 from degmm.wording import counted
 
 
@@ -291,6 +293,8 @@ class EGMM(Mixture):
                 generator(random_state),
             )
         parts = in_units(found, self._scaling, DATA_UNITS)
+        matrices = [dense(part, family.covariance) for part in parts[2:]]
+        parts = MixtureParameters(*parts[:2], *matrices)
         return Bootstrap(dict(zip(PARAMETERS, parts, strict=True)))
 
     def __sklearn_clone__(self) -> Self:

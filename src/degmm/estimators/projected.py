@@ -8,8 +8,9 @@ from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 
 from degmm.choices import find
-from degmm.estimators.base import BaseMixture, projection_arrays
+from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_integer
+from degmm.estimators.stored import projection_arrays
 from degmm.projections.registry import PROJECTIONS, learned, restored
 from degmm.wording import counted
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from degmm.capacity import check_capacity
 from degmm.ensembles import Ensemble, labelled
 from degmm.ensembles.arrays import without_masks
 from degmm.ensembles.blocks import Block, Blocks, ChunkedBlocks, read
@@ -18,8 +19,10 @@ from degmm.families import Family
 from degmm.inference.cluster import active_client
 from degmm.inference.large import LargeMoments, PagedMoments
 from degmm.merging import BlockMoments, Summary, block_moments
-from degmm.moments import Moments, Scaling
+from degmm.moments import Moments
 from degmm.processes import need_one_process
+from degmm.scaling import Scaling
+from degmm.scatter import Form, Triangle, Variances, form_for
 from degmm.spill import NO_BLOCKS, Gathered
 from degmm.threads import cores
 
@@ -60,7 +63,10 @@ class Seen(NamedTuple):
 
     X: Any
     dtype: np.dtype
+    n_members: int
     n_features: int
+    form: Form
+    """That of the scatters of all blocks"""
 
 
 def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: Any) -> StreamedData:
@@ -94,6 +100,7 @@ def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: 
     if given is not None and len(given) != n:
         raise ValueError(f"sample_weight: {len(given)} weights for the {n} ensembles of all blocks")
     check_enough(gathered.summary, n, model.n_components)
+    check_capacity(0, 1, first.n_features, model.n_components, model._family().covariance, first.dtype)
     common = model._family().covariance.common_scale
     moments, scaling = gathered.in_standard_units(common_scale=common)
     order = order_of(places)
@@ -122,8 +129,9 @@ def blocks_moments(
     def work(
         number: int, block: Block, first: Seen | None, start: int
     ) -> tuple[BlockMoments, slice | np.ndarray | None, Seen]:
-        members, weights, seen = checked_block(model, read(block), first, given, start)
-        return block_moments(members, weights, seen.dtype, number), block.where, seen
+        alike = isinstance(blocks, ChunkedBlocks)
+        members, weights, seen = checked_block(model, read(block), first, given, start, alike=alike)
+        return block_moments(members, weights, seen.dtype, number, seen.form), block.where, seen
 
     rest = enumerate(blocks)
     number, block = next(rest, (0, None))
@@ -154,9 +162,17 @@ def blocks_moments(
 
 
 def checked_block(
-    model: "EGMM", block: Block, first: Seen | None, given: np.ndarray | None, start: int
+    model: "EGMM",
+    block: Block,
+    first: Seen | None,
+    given: np.ndarray | None,
+    start: int,
+    *,
+    alike: bool,
 ) -> tuple[np.ndarray, np.ndarray, Seen]:
     """Return the members and weights of a block that fits those before it.
+
+    ``alike`` says that all blocks have as many members an ensemble as the first.
 
     Raises
     ------
@@ -173,7 +189,13 @@ def checked_block(
     members = model._checked(X, name=block.called)
     if first is None:
         precision = check_dtype(model.dtype)
-        first = Seen(X, members.dtype if precision is None else precision, members.shape[2])
+        M, D = members.shape[1:]
+        diagonal = model._family().covariance.diagonal
+        if alike or model._single_member:
+            form = form_for(M, D, diagonal=diagonal)
+        else:  # the next block may have more members
+            form = Variances if diagonal else Triangle
+        first = Seen(X, members.dtype if precision is None else precision, M, D, form)
     if members.shape[2] != first.n_features:
         raise ValueError(
             f"{block.called}: D = {members.shape[2]} variables, and the first block has {first.n_features}"

@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.covariance import CovarianceStructure
-from degmm.moments import Moments, Scaling
+from degmm.moments import Moments
+from degmm.scaling import Scaling
 
 Statistics = Any
 """Sums over ensembles that an M-step needs: a pytree of arrays, additive over sets of ensembles."""
@@ -21,17 +22,17 @@ class MixtureParameters(NamedTuple):
     """π_k"""
     means: Float[Array, "K D"]
     """μ_k"""
-    within: Float[Array, "K D D"]
-    """W_k, the covariance of the members within an ensemble"""
-    between: Float[Array, "K D D"]
-    """B_k, the covariance of the ensembles' centres"""
+    within: Float[Array, "K ..."]
+    """W_k, the covariance of the members within an ensemble; (K, D, D), or (K, D) if it is diagonal"""
+    between: Float[Array, "K ..."]
+    """B_k, the covariance of the ensembles' centres, likewise"""
 
 
 def in_units(parameters: MixtureParameters, old: Scaling, new: Scaling) -> MixtureParameters:
     """Return parameters in other units of the data, in float64."""
     weights, means, within, between = (np.asarray(part, np.float64) for part in parameters)
     ratio = old.scale / new.scale
-    squares = np.outer(ratio, ratio)
+    squares = ratio**2 if within.ndim == means.ndim else np.outer(ratio, ratio)
     means = means * ratio + (old.centre - new.centre) / new.scale
     return MixtureParameters(weights, means, within * squares, between * squares)
 
@@ -49,9 +50,9 @@ class Factors(NamedTuple):
     """Parameters with the factorisations that densities and M-steps need, computed once a pass."""
 
     parameters: MixtureParameters
-    inward: Float[Array, "K D D"]
+    inward: Float[Array, "K ..."]
     """F with F W Fᵀ = I; where B matters, also F B Fᵀ = diag(β)"""
-    outward: Float[Array, "K D D"]
+    outward: Float[Array, "K ..."]
     """F⁻¹"""
     log_determinant: Float[Array, "K"]
     """log|W|"""

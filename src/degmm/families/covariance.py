@@ -1,4 +1,8 @@
-"""Covariance structures: which covariance matrices a component may have."""
+"""Covariance structures: which covariance matrices a component may have.
+
+The covariances of K components are a stack of matrices, shape (K, D, D), or of their diagonals, shape (K, D),
+where a structure has no other entries. Functions here and in ``degmm.families.gaussian`` take either.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +14,22 @@ from jaxtyping import Bool, Float
 
 from degmm.arrays import Array
 
+WIDE_FEATURES = 16
+"""Above this D matrices are worth a branch: a factorisation looks whether eigenvalues are needed."""
+SMALLEST = 1e-30
+"""Least variance on a diagonal"""
+
 
 def _full(W: Float[Array, "K D D"], mass: Float[Array, "K"]) -> Float[Array, "K D D"]:
     return W
 
 
-def _diag(W: Float[Array, "K D D"], mass: Float[Array, "K"]) -> Float[Array, "K D D"]:
-    return W * jnp.eye(W.shape[-1], dtype=W.dtype)
+def _diag(W: Float[Array, "K D"], mass: Float[Array, "K"]) -> Float[Array, "K D"]:
+    return W
 
 
-def _spherical(W: Float[Array, "K D D"], mass: Float[Array, "K"]) -> Float[Array, "K D D"]:
-    D = W.shape[-1]
-    return jnp.trace(W, axis1=1, axis2=2)[:, None, None] / D * jnp.eye(D, dtype=W.dtype)
+def _spherical(W: Float[Array, "K D"], mass: Float[Array, "K"]) -> Float[Array, "K D"]:
+    return jnp.broadcast_to(W.mean(axis=1, keepdims=True), W.shape)
 
 
 def _tied(W: Float[Array, "K D D"], mass: Float[Array, "K"]) -> Float[Array, "K D D"]:
@@ -44,14 +52,13 @@ def _ratio(above: Float[Array, "..."], below: Float[Array, "..."]) -> Float[Arra
     return jnp.where(below > 0, above / jnp.where(below > 0, below, 1), 0)
 
 
-def _solve_diag(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
-    eye = jnp.eye(uu.shape[-1], dtype=uu.dtype)
-    return _ratio(yu, uu * eye + (1 - eye)) * eye
+def _solve_diag(yu: Float[Array, "K D"], uu: Float[Array, "K D"]) -> Float[Array, "K D"]:
+    return _ratio(yu, uu)
 
 
-def _solve_spherical(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
-    slope = _ratio(jnp.trace(yu, axis1=1, axis2=2), jnp.trace(uu, axis1=1, axis2=2))
-    return slope[:, None, None] * jnp.eye(uu.shape[-1], dtype=uu.dtype)
+def _solve_spherical(yu: Float[Array, "K D"], uu: Float[Array, "K D"]) -> Float[Array, "K D"]:
+    slope = _ratio(yu.sum(axis=1, keepdims=True), uu.sum(axis=1, keepdims=True))
+    return jnp.broadcast_to(slope, uu.shape)
 
 
 def _solve_tied(yu: Float[Array, "K D D"], uu: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
@@ -81,31 +88,48 @@ class CovarianceStructure:
     """A constraint on the K covariance matrices of a mixture."""
 
     name: str
-    project: Callable[[Float[Array, "K D D"], Float[Array, "K"]], Float[Array, "K D D"]]
+    project: Callable[[Float[Array, "K ..."], Float[Array, "K"]], Float[Array, "K ..."]]
     """Maximum-likelihood covariances under the constraint, from unconstrained ones and their masses"""
-    regress: Callable[[Float[Array, "K D D"], Float[Array, "K D D"]], Float[Array, "K D D"]]
+    regress: Callable[[Float[Array, "K ..."], Float[Array, "K ..."]], Float[Array, "K ..."]]
     """Least-squares slopes A of y on u that keep A B Aᵀ in the structure, from Σ y uᵀ and Σ u uᵀ"""
     n_parameters: Callable[[int, int], int]
     """Free entries, from K and D"""
     common_scale: bool = False
     """Whether rescaling one variable alone leaves the structure"""
+    diagonal: bool = False
+    """Whether covariances are held as diagonals"""
 
 
 STRUCTURES = {
     structure.name: structure
     for structure in (
         CovarianceStructure("full", _full, _solve, _count_full),
-        CovarianceStructure("diag", _diag, _solve_diag, _count_diag),
-        CovarianceStructure("spherical", _spherical, _solve_spherical, _count_spherical, common_scale=True),
+        CovarianceStructure("diag", _diag, _solve_diag, _count_diag, diagonal=True),
+        CovarianceStructure(
+            "spherical", _spherical, _solve_spherical, _count_spherical, common_scale=True, diagonal=True
+        ),
         CovarianceStructure("tied", _tied, _solve_tied, _count_tied),
     )
 }
 
 
+def dense(
+    W: Float[np.ndarray, "..."], structure: CovarianceStructure | None = None
+) -> Float[np.ndarray, "... D D"]:
+    """Return covariances as matrices, however they are held; of more than one stack by their structure."""
+    diagonal = W.ndim == 2 if structure is None else structure.diagonal
+    return W[..., None] * np.eye(W.shape[-1], dtype=W.dtype) if diagonal else W
+
+
+def held(W: Float[np.ndarray, "K D D"], structure: CovarianceStructure) -> Float[np.ndarray, "K ..."]:
+    """Return covariance matrices as a structure holds them."""
+    return np.ascontiguousarray(np.diagonal(W, axis1=-2, axis2=-1)) if structure.diagonal else W
+
+
 def symmetric_eigen(
     C: Float[Array, "K D D"],
 ) -> tuple[Float[Array, "K D"], Float[Array, "K D D"]]:
-    """Return eigenvalues and eigenvectors (columns), in no particular order.
+    """Return eigenvalues and eigenvectors (columns) of matrices, in no particular order.
 
     Up to D = 2 in closed form, which runs of EM side by side compute together. A diagonal matrix
     gets coordinate axes, exactly.
@@ -130,12 +154,24 @@ def symmetric_eigen(
     return jnp.stack([middle + half, middle - half], -1), vectors
 
 
-def compose(vectors: Float[Array, "K D D"], values: Float[Array, "K D"]) -> Float[Array, "K D D"]:
+def joint_axes(
+    C: Float[Array, "K ..."],
+) -> tuple[Float[Array, "K D"], Float[Array, "K ..."]]:
+    """Return variances along axes that do not depend on each other, and these axes.
+
+    Eigenvalues and eigenvectors of matrices; diagonals have their own, and axes of length 1.
+    """
+    return (C, jnp.ones_like(C)) if C.ndim == 2 else symmetric_eigen(C)
+
+
+def compose(vectors: Float[Array, "K ..."], values: Float[Array, "K D"]) -> Float[Array, "K ..."]:
     """Return V diag(values) Vᵀ."""
+    if vectors.ndim == 2:
+        return vectors**2 * values
     return jnp.einsum("kde,ke,kfe->kdf", vectors, values, vectors)
 
 
-def floor_eigenvalues(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Float[Array, "K D D"]:
+def floor_eigenvalues(W: Float[Array, "K ..."], floor: Float[Array, ""]) -> Float[Array, "K ..."]:
     """Raise the eigenvalues of W that are below ``floor`` to it; other matrices are returned as they are.
 
     The floored matrix maximises the likelihood among covariances with no smaller eigenvalue, so EM
@@ -144,19 +180,41 @@ def floor_eigenvalues(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Floa
     infinite at equal eigenvalues.
     """
     fixed = lax.stop_gradient(W)
-    values, vectors = symmetric_eigen(fixed)
+    if W.ndim == 2:
+        return W + (jnp.maximum(fixed, jnp.maximum(floor, SMALLEST)) - fixed)
+    if W.shape[-1] <= WIDE_FEATURES:
+        return W + _lift(fixed, floor)
+    # That nothing is below the floor, as nearly always, a factorisation tells at a small part of the cost.
+    D = W.shape[-1]
+    bound = jnp.trace(fixed, axis1=1, axis2=2)  # of the largest eigenvalue
+    least = jnp.maximum(floor, _lowest_sound(bound, D))[:, None, None]
+    below = jnp.linalg.cholesky(fixed - least * jnp.eye(D, dtype=W.dtype))
+    sound = jnp.isfinite(below).all()
+    return W + lax.cond(sound, lambda: jnp.zeros_like(W), lambda: _lift(fixed, floor))
+
+
+def _lift(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Float[Array, "K D D"]:
+    """Return what raises the eigenvalues below a floor to it, 0 where there are none."""
+    values, vectors = symmetric_eigen(W)
     least = jnp.maximum(floor, lowest_sound(values))[:, None]
-    rebuilt = compose(vectors, jnp.maximum(values, least))
     low = (values < least).any(axis=1)[:, None, None]
-    return W + jnp.where(low, rebuilt - fixed, 0)
+    return jnp.where(low, compose(vectors, jnp.maximum(values, least)) - W, 0)
 
 
 def lowest_sound(values: Float[Array, "... D"]) -> Float[Array, "..."]:
     """Return the smallest eigenvalue that rounding leaves meaningful beside the largest of ``values``."""
-    return 4 * values.shape[-1] * jnp.finfo(values.dtype).eps * values.max(axis=-1)
+    return _lowest_sound(values.max(axis=-1), values.shape[-1])
 
 
-def at_floor(W: Float[np.ndarray, "... D D"], floor: float) -> Bool[np.ndarray, "..."]:
-    """Return whether each matrix has an eigenvalue at the floor of :func:`floor_eigenvalues`."""
+def _lowest_sound(largest: Float[Array, "..."], n_features: int) -> Float[Array, "..."]:
+    return 4 * n_features * jnp.finfo(largest.dtype).eps * largest
+
+
+def at_floor(
+    W: Float[np.ndarray, "..."], floor: float, structure: CovarianceStructure
+) -> Bool[np.ndarray, "..."]:
+    """Return whether each covariance has an eigenvalue at the floor of :func:`floor_eigenvalues`."""
+    if structure.diagonal:
+        return W.min(axis=-1) <= 1.01 * floor
     values = np.linalg.eigvalsh(W)
     return values[..., 0] <= 1.01 * np.maximum(floor, np.asarray(lowest_sound(values)))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.base import Family, MixtureParameters
-from degmm.families.gaussian import scatter_trace, transform
+from degmm.families.gaussian import congruent, diagonal_of, scatter_trace, transform
 from degmm.moments import Moments
 
 
@@ -34,20 +34,20 @@ def _(family: Family, primals: Any, tangents: Any) -> tuple[Array, Array]:
     growth = 1 + counts * factors.ratio[:, :, None] if family.shares_centre else 1
     y = z / growth  # (W + M B)⁻¹(x̄ − μ) = Fᵀy
 
-    def inward(part: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
-        return jnp.einsum("kde,kef,kgf->kdg", F, part, F)
+    def inward(part: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
+        return congruent(F, part)
 
-    def quadratic(part: Float[Array, "K D D"]) -> Float[Array, "K n"]:
+    def quadratic(part: Float[Array, "K ..."]) -> Float[Array, "K n"]:
         return (y * transform(part, y)).sum(axis=1)
 
     own = inward(change.within)
-    own_diagonal = jnp.diagonal(own, axis1=1, axis2=2)
-    whole = jnp.einsum("ked,kef,kfg->kdg", F, own, F)  # W⁻¹ dW W⁻¹
+    own_diagonal = diagonal_of(own)
+    whole = congruent(F if F.ndim == 2 else jnp.swapaxes(F, 1, 2), own)  # W⁻¹ dW W⁻¹
     twice = (counts - 1) * own_diagonal.sum(axis=1)[:, None] - scatter_trace(whole, moments.scatter)
     twice = twice + (own_diagonal[:, :, None] / growth).sum(axis=1) - counts * quadratic(own)
     twice = twice - 2 * counts * (y * transform(F, change.means[:, :, None])).sum(axis=1)
     if family.shares_centre:
         shared = inward(change.between)
-        shared_diagonal = jnp.diagonal(shared, axis1=1, axis2=2)[:, :, None]
+        shared_diagonal = diagonal_of(shared)[:, :, None]
         twice = twice + counts * (shared_diagonal / growth).sum(axis=1) - counts**2 * quadratic(shared)
     return family.log_density(factors, moments), -0.5 * twice

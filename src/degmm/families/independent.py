@@ -13,18 +13,21 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.base import Factors, Family, Limits, MixtureParameters
-from degmm.families.covariance import floor_eigenvalues
+from degmm.families.covariance import dense, floor_eigenvalues
 from degmm.families.gaussian import (
     LOG_2PI,
+    as_stack,
     cholesky,
     floored_weights,
+    outer_like,
     precision_of_factor,
     scatter_trace,
+    spread_out,
     squared_distance,
     weighted_scatter,
     weighted_sums,
 )
-from degmm.moments import Moments, unpack
+from degmm.moments import Moments
 
 
 class IndependentStatistics(NamedTuple):
@@ -36,8 +39,8 @@ class IndependentStatistics(NamedTuple):
     """R_k = Σ w γ M"""
     first: Float[Array, "K D"]
     """Σ w γ M (x̄ − m)"""
-    second: Float[Array, "K P"]
-    """Σ w γ [S + M (x̄ − m)(x̄ − m)ᵀ], packed"""
+    second: Float[Array, "K E"]
+    """Σ w γ [S + M (x̄ − m)(x̄ − m)ᵀ], packed, or its diagonal"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Independent(Family):
         """Return the sums of equation 4 about the means of ``factors``."""
         weight = responsibilities * moments.weights
         deviation = moments.mean - factors.parameters.means[:, :, None]
-        mass, first, second = weighted_sums(weight * moments.counts, deviation)
-        spread = weighted_scatter(weight, moments.scatter)
+        diagonal, D = self.covariance.diagonal, moments.n_features
+        mass, first, second = weighted_sums(weight * moments.counts, deviation, diagonal=diagonal)
+        spread = weighted_scatter(weight, moments.scatter, D, diagonal=diagonal)
         return IndependentStatistics(weight.sum(axis=1), mass, first, second + spread)
 
     def m_step(
@@ -84,8 +88,9 @@ class Independent(Family):
         alive = statistics.mass > jnp.finfo(total.dtype).eps * total / statistics.mass.size
         mass = jnp.where(alive, statistics.mass, 1)
         shift = jnp.where(alive[:, None], statistics.first / mass[:, None], 0)
-        spread = unpack(statistics.second / mass[:, None], D) - shift[:, :, None] * shift[:, None, :]
-        within = jnp.where(alive[:, None, None], spread, parameters.within)
+        spread = spread_out(statistics.second / mass[:, None], D, diagonal=self.covariance.diagonal)
+        spread = spread - outer_like(spread, shift, shift)
+        within = jnp.where(as_stack(alive, spread), spread, parameters.within)
         within = self.covariance.project(within, jnp.where(alive, statistics.mass, 0))
         return MixtureParameters(
             weights=floored_weights(statistics.weight, limits.weight),
@@ -106,13 +111,16 @@ class Independent(Family):
         shape = (moments.n_samples, *parameters.means.shape)
         return (
             np.broadcast_to(parameters.means, shape),
-            np.broadcast_to(parameters.within, (*shape, shape[-1])),
+            np.broadcast_to(dense(parameters.within), (*shape, shape[-1])),
         )
 
     def draw(
         self, parameters: MixtureParameters, labels: np.ndarray, n_members: int, rng: np.random.Generator
     ) -> np.ndarray:
         """Draw the members of one ensemble for each label."""
-        root = np.linalg.cholesky(parameters.within)
         noise = rng.normal(size=(labels.size, n_members, parameters.means.shape[1]))
-        return parameters.means[labels][:, None, :] + np.einsum("nde,nme->nmd", root[labels], noise)
+        if self.covariance.diagonal:
+            apart = np.sqrt(parameters.within)[labels][:, None, :] * noise
+        else:
+            apart = np.einsum("nde,nme->nmd", np.linalg.cholesky(parameters.within)[labels], noise)
+        return parameters.means[labels][:, None, :] + apart

@@ -15,20 +15,25 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.base import Factors, Family, Limits, MixtureParameters
-from degmm.families.covariance import compose, floor_eigenvalues, symmetric_eigen
+from degmm.families.covariance import compose, dense, floor_eigenvalues, symmetric_eigen
 from degmm.families.gaussian import (
     LOG_2PI,
     after,
+    as_stack,
     cholesky,
+    congruent,
+    diagonal_of,
     floored_weights,
+    outer_like,
     precision_of_factor,
     scatter_trace,
+    spread_out,
     transform,
     weighted_scatter,
     weighted_sums,
 )
 from degmm.families.independent import Independent
-from degmm.moments import Moments, unpack
+from degmm.moments import Moments
 
 PRODUCT_FEATURES = 4
 """Up to this D the logarithms of D factors are one logarithm of their product, which cannot overflow."""
@@ -40,7 +45,9 @@ def joint_factors(parameters: MixtureParameters) -> Factors:
     """Factor positive definite W and positive semidefinite B jointly."""
     within = after(parameters.within, parameters.between)
     root, inverse, log_determinant = cholesky(within)
-    relative = jnp.einsum("kde,kef,kgf->kdg", inverse, parameters.between, inverse)
+    relative = congruent(inverse, parameters.between)
+    if relative.ndim == 2:
+        return Factors(parameters, inverse, root, log_determinant, relative)
     ratio, vectors = symmetric_eigen((relative + jnp.swapaxes(relative, 1, 2)) / 2)
     # What rounding leaves of an eigenvalue 0 is 0; where W is nearly singular, that may be much.
     stretch = (inverse**2).sum(axis=(1, 2)) * jnp.sqrt((parameters.between**2).sum(axis=(1, 2)))
@@ -63,10 +70,10 @@ class SharedCentreStatistics(NamedTuple):
     """R_k = Σ w γ M"""
     first: Float[Array, "K D"]
     """Σ w γ (x̄ − m)"""
-    second: Float[Array, "K P"]
-    """Σ w γ (x̄ − m)(x̄ − m)ᵀ, packed"""
-    scatter: Float[Array, "K P"]
-    """Σ w γ S, packed"""
+    second: Float[Array, "K E"]
+    """Σ w γ (x̄ − m)(x̄ − m)ᵀ, packed, or its diagonal"""
+    scatter: Float[Array, "K E"]
+    """Σ w γ S, likewise"""
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,11 @@ class SharedCentre(Family):
         """Return the sums of equation 7 about the means of ``factors``."""
         weight = responsibilities * moments.weights
         deviation = moments.mean - factors.parameters.means[:, :, None]
-        total, first, second = weighted_sums(weight, deviation)
+        diagonal, D = self.covariance.diagonal, moments.n_features
+        total, first, second = weighted_sums(weight, deviation, diagonal=diagonal)
         mass = (weight * moments.counts).sum(axis=1)
-        return SharedCentreStatistics(total, mass, first, second, weighted_scatter(weight, moments.scatter))
+        scatter = weighted_scatter(weight, moments.scatter, D, diagonal=diagonal)
+        return SharedCentreStatistics(total, mass, first, second, scatter)
 
     def m_step(self, statistics: Any, factors: Factors, limits: Limits) -> MixtureParameters:
         """Return the parameters of equation 7, the maximum at one number M ≥ 2 of members.
@@ -111,11 +120,14 @@ class SharedCentre(Family):
         alive = statistics.weight > jnp.finfo(total.dtype).eps * total / statistics.weight.size
         weight = jnp.where(alive, statistics.weight, 1)
         shift = jnp.where(alive[:, None], statistics.first / weight[:, None], 0)
-        centres = unpack(statistics.second / weight[:, None], D) - shift[:, :, None] * shift[:, None, :]
-        scatter = unpack(statistics.scatter / ((members - 1) * weight)[:, None], D)
+        diagonal = self.covariance.diagonal
+        centres = spread_out(statistics.second / weight[:, None], D, diagonal=diagonal)
+        centres = centres - outer_like(centres, shift, shift)
+        scatter = spread_out(statistics.scatter / ((members - 1) * weight)[:, None], D, diagonal=diagonal)
         # a component without ensembles keeps the parameters that it has
-        centres = jnp.where(alive[:, None, None], centres, parameters.between + parameters.within / members)
-        scatter = jnp.where(alive[:, None, None], scatter, parameters.within)
+        kept = as_stack(alive, scatter)
+        centres = jnp.where(kept, centres, parameters.between + parameters.within / members)
+        scatter = jnp.where(kept, scatter, parameters.within)
         mass = jnp.where(alive, statistics.weight, 0)
         centres, scatter = self.covariance.project(centres, mass), self.covariance.project(scatter, mass)
         interior = centres - scatter / members
@@ -137,7 +149,7 @@ class SharedCentre(Family):
     ) -> tuple[Float[np.ndarray, "n K D"], Float[np.ndarray, "n K D D"]]:
         """Return ĉ_ik and W_k + V_ik, the centre given the members seen and the spread about it."""
         counts, group = np.unique(np.asarray(moments.counts), return_inverse=True)
-        within, between = parameters.within, parameters.between
+        within, between = dense(parameters.within), dense(parameters.between)
         # G = B(B + W/M)⁻¹ for each number M that occurs, shape (G, K, D, D)
         sum_ = between + within / counts[:, None, None, None]
         gain = np.swapaxes(np.linalg.solve(sum_, np.broadcast_to(between, sum_.shape)), 2, 3)
@@ -150,16 +162,19 @@ class SharedCentre(Family):
         self, parameters: MixtureParameters, labels: np.ndarray, n_members: int, rng: np.random.Generator
     ) -> np.ndarray:
         """Draw the centre and the members of one ensemble for each label."""
-        values, vectors = np.linalg.eigh(parameters.between)
-        root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
         noise = rng.normal(size=(labels.size, parameters.means.shape[1]))
-        centre = np.einsum("nde,ne->nd", root[labels], noise)
+        if self.covariance.diagonal:
+            centre = np.sqrt(parameters.between)[labels] * noise
+        else:
+            values, vectors = np.linalg.eigh(parameters.between)
+            root = vectors * np.sqrt(np.maximum(values, 0))[:, None, :]
+            centre = np.einsum("nde,ne->nd", root[labels], noise)
         return centre[:, None, :] + Independent(self.covariance).draw(parameters, labels, n_members, rng)
 
 
 def closed_form(
-    scatter: Float[Array, "K D D"], centres: Float[Array, "K D D"], members: Array, floor: Array
-) -> tuple[Float[Array, "K D D"], Float[Array, "K D D"]]:
+    scatter: Float[Array, "K ..."], centres: Float[Array, "K ..."], members: Array, floor: Array
+) -> tuple[Float[Array, "K ..."], Float[Array, "K ..."]]:
     """Return the W and B of greatest likelihood from W⁰ and A (equation 7), with W ≥ ``floor``.
 
     Where a direction's centres vary by less than its members explain, it gets B = 0 and its W
@@ -186,9 +201,9 @@ def closed_form(
 
 
 def _relative(
-    W: Float[Array, "K D D"], other: Float[Array, "K D D"]
-) -> tuple[Float[Array, "K D D"], Float[Array, "K D"]]:
+    W: Float[Array, "K ..."], other: Float[Array, "K ..."]
+) -> tuple[Float[Array, "K ..."], Float[Array, "K D"]]:
     """Return T and d with W = TTᵀ and ``other`` = T diag(d) Tᵀ."""
-    unused = W[:, 0, 0]
-    factors = joint_factors(MixtureParameters(unused, W[:, 0], W, other))
+    unused = diagonal_of(W)
+    factors = joint_factors(MixtureParameters(unused[:, 0], unused, W, other))
     return factors.outward, factors.ratio

@@ -16,10 +16,17 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.families.base import Factors, Family, Limits, MixtureParameters
-from degmm.families.covariance import CovarianceStructure, compose, floor_eigenvalues, symmetric_eigen
+from degmm.families.covariance import CovarianceStructure, compose, floor_eigenvalues, joint_axes
 from degmm.families.gaussian import (
     after,
+    applied,
+    as_stack,
+    congruent,
+    diagonal_of,
     floored_weights,
+    identity_like,
+    outer_like,
+    spread_out,
     transform,
     weighted_mean_sum,
     weighted_outer,
@@ -27,14 +34,17 @@ from degmm.families.gaussian import (
 )
 from degmm.families.independent import Independent
 from degmm.families.shared_centre import SharedCentre
-from degmm.moments import Moments, unpack
+from degmm.moments import Moments
 
 NEAR = 0.1
 """A direction is near the boundary where M β is at most this much."""
 
 
 class VaryingStatistics(NamedTuple):
-    """Expected sums in the joint basis of the current W and B; z = F(x̄ − μ), û and v are u's moments."""
+    """Expected sums in the joint basis of the current W and B; z = F(x̄ − μ), û and v are u's moments.
+
+    Of squares only the diagonals, where all matrices are diagonal.
+    """
 
     weight: Float[Array, "K"]
     """N = Σ w γ"""
@@ -46,19 +56,19 @@ class VaryingStatistics(NamedTuple):
     """Σ w γ M û"""
     member_mass: Float[Array, "K D"]
     """Σ w γ M z"""
-    centre_square: Float[Array, "K D D"]
+    centre_square: Float[Array, "K ..."]
     """Σ w γ E[u uᵀ]"""
-    centre_mass_square: Float[Array, "K D D"]
+    centre_mass_square: Float[Array, "K ..."]
     """Σ w γ M E[u uᵀ]"""
-    cross: Float[Array, "K D D"]
+    cross: Float[Array, "K ..."]
     """Σ w γ M z ûᵀ"""
-    member_square: Float[Array, "K D D"]
+    member_square: Float[Array, "K ..."]
     """Σ w γ (F S Fᵀ + M z zᵀ)"""
     mass_2: Float[Array, "K"]
     """Σ w γ M²"""
-    square_2: Float[Array, "K D D"]
+    square_2: Float[Array, "K ..."]
     """Σ w γ M² z zᵀ"""
-    square_3: Float[Array, "K D D"]
+    square_3: Float[Array, "K ..."]
     """Σ w γ M³ z zᵀ"""
 
 
@@ -78,19 +88,24 @@ class SharedCentreVarying(SharedCentre):
 
     def statistics(self, factors: Factors, moments: Moments, responsibilities: Float[Array, "K n"]) -> Any:
         """Return the expected sums of equation 8."""
-        D, counts = moments.n_features, moments.counts
+        D, counts, diagonal = moments.n_features, moments.counts, self.covariance.diagonal
         weight = responsibilities * moments.weights
         mass = weight * counts
         z = transform(factors.inward, moments.mean - factors.parameters.means[:, :, None])
         variance = factors.ratio[:, :, None] / (1 + counts * factors.ratio[:, :, None])
         u = counts * variance * z
-        eye = jnp.eye(D, dtype=z.dtype)
+        eye = identity_like(factors.inward)
+
+        def squares(share: Array, d: Array) -> Array:
+            return spread_out(weighted_outer(share, d, diagonal=diagonal), D, diagonal=diagonal)
 
         def second(share: Array) -> Array:
             spread = weighted_mean_sum(share, variance)
-            return unpack(weighted_outer(share, u), D) + spread[:, :, None] * eye
+            return squares(share, u) + (spread if diagonal else spread[:, :, None] * eye)
 
-        scatter = unpack(weighted_scatter(weight, moments.scatter), D)
+        scatter = weighted_scatter(weight, moments.scatter, D, diagonal=diagonal)
+        scatter = spread_out(scatter, D, diagonal=diagonal)
+        across = "kdn,kdn->kd" if diagonal else "kdn,ken->kde"
         return VaryingStatistics(
             weight=weight.sum(axis=1),
             mass=mass.sum(axis=1),
@@ -99,12 +114,11 @@ class SharedCentreVarying(SharedCentre):
             member_mass=weighted_mean_sum(mass, z),
             centre_square=second(weight),
             centre_mass_square=second(mass),
-            cross=jnp.einsum("kdn,ken->kde", mass[:, None, :] * z, u),
-            member_square=jnp.einsum("kde,kef,kgf->kdg", factors.inward, scatter, factors.inward)
-            + unpack(weighted_outer(mass, z), D),
+            cross=jnp.einsum(across, mass[:, None, :] * z, u),
+            member_square=congruent(factors.inward, scatter) + squares(mass, z),
             mass_2=(mass * counts).sum(axis=1),
-            square_2=unpack(weighted_outer(mass * counts, z), D),
-            square_3=unpack(weighted_outer(mass * counts**2, z), D),
+            square_2=squares(mass * counts, z),
+            square_3=squares(mass * counts**2, z),
         )
 
     def m_step(self, statistics: Any, factors: Factors, limits: Limits) -> MixtureParameters:
@@ -123,27 +137,28 @@ class SharedCentreVarying(SharedCentre):
         # the step of the expanded model: regress the members on an intercept and u
         mean_u = s.centre_mass / mass[:, None]
         mean_z = s.member_mass / mass[:, None]
-        uu = s.centre_mass_square - mass[:, None, None] * _outer(mean_u, mean_u)
-        zu = s.cross - mass[:, None, None] * _outer(mean_z, mean_u)
-        zz = s.member_square - mass[:, None, None] * _outer(mean_z, mean_z)
-        uu, zu = (jnp.where(alive[:, None, None], part, 0) for part in (uu, zu))
+        per_mass, kept = as_stack(mass, s.cross), as_stack(alive, s.cross)
+        uu = s.centre_mass_square - per_mass * outer_like(s.cross, mean_u, mean_u)
+        zu = s.cross - per_mass * outer_like(s.cross, mean_z, mean_u)
+        zz = s.member_square - per_mass * outer_like(s.cross, mean_z, mean_z)
+        uu, zu = (jnp.where(kept, part, 0) for part in (uu, zu))
         edge, moves = self._boundary(s, factors.ratio, mass, own_mass)
         slope = self.covariance.regress(zu, after(uu, lax.stop_gradient(edge)))
-        fitted = jnp.einsum("kde,kfe->kdf", slope, zu)
-        rest = zz - fitted - _transposed(fitted) + jnp.einsum("kde,kef,kgf->kdg", slope, uu, slope)
-        within = self.covariance.project(rest / mass[:, None, None], own_mass)
+        fitted = _times_transposed(slope, zu)
+        rest = zz - fitted - _transposed(fitted) + congruent(slope, uu)
+        within = self.covariance.project(rest / per_mass, own_mass)
         alpha = s.centre / weight[:, None]
-        spread = s.centre_square / weight[:, None, None] - _outer(alpha, alpha)
+        spread = s.centre_square / as_stack(weight, s.cross) - outer_like(s.cross, alpha, alpha)
         spread = self.covariance.project(spread, own_weight)
-        between = jnp.einsum("kde,kef,kgf->kdg", slope, spread, slope)
-        shift = mean_z + jnp.einsum("kde,ke->kd", slope, alpha - mean_u)
+        between = congruent(slope, spread)
+        shift = mean_z + applied(slope, alpha - mean_u)
 
-        expand = alive & ~moves
-        shift = jnp.where(expand[:, None], jnp.einsum("kde,ke->kd", factors.outward, shift), 0)
-        floored = floor_eigenvalues(_carried(factors.outward, within), limits.covariance)
-        within = jnp.where(expand[:, None, None], floored, parameters.within)
-        between = _carried(factors.outward, jnp.where(moves[:, None, None], edge, between))
-        between = jnp.where(alive[:, None, None], between, parameters.between)
+        expand, moving = alive & ~moves, as_stack(moves, s.cross)
+        shift = jnp.where(expand[:, None], applied(factors.outward, shift), 0)
+        floored = floor_eigenvalues(congruent(factors.outward, within), limits.covariance)
+        within = jnp.where(as_stack(expand, s.cross), floored, parameters.within)
+        between = congruent(factors.outward, jnp.where(moving, edge, between))
+        between = jnp.where(kept, between, parameters.between)
         return MixtureParameters(
             weights=floored_weights(s.weight, limits.weight),
             means=parameters.means + shift,
@@ -154,7 +169,7 @@ class SharedCentreVarying(SharedCentre):
 
     def _boundary(
         self, s: VaryingStatistics, ratio: Float[Array, "K D"], mass: Float[Array, "K"], own_mass: Array
-    ) -> tuple[Float[Array, "K D D"], Array]:
+    ) -> tuple[Float[Array, "K ..."], Array]:
         """Return B in the joint basis with directions set to 0 or lifted from it, and whether any is.
 
         −2 log f changes by Σ_j h(β_j), h(β) = Σ wγ [log(1 + Mβ) + M z²/(1 + Mβ)], whose slope at 0
@@ -163,23 +178,22 @@ class SharedCentreVarying(SharedCentre):
         −score·R ≥ β Σ wγ M²/2, and raises it by R·score·β + β² Σ wγ M²/2 at most. Directions near the
         boundary, where steps of EM are short, are so dropped and lifted at once where that pays.
         """
-        D = ratio.shape[1]
-        eye = jnp.eye(D, dtype=ratio.dtype)
         s, mass, own_mass, ratio = lax.stop_gradient((s, mass, own_mass, ratio))
-        per_mass = mass[:, None, None]
+        eye = identity_like(s.cross)
+        per_mass = as_stack(mass, s.cross)
 
         def pooled(part: Array) -> Array:
             return self.covariance.project(part / per_mass, own_mass)
 
         score = pooled(s.square_2) - eye
         curvature = pooled(s.square_3)
-        bound = jnp.diagonal(pooled(s.mass_2[:, None, None] * eye), axis1=1, axis2=2)
-        slope = jnp.diagonal(score, axis1=1, axis2=2)
+        bound = diagonal_of(pooled(as_stack(s.mass_2, s.cross) * eye))
+        slope = diagonal_of(score)
         drop = (ratio > 0) & (-slope >= 0.5 * ratio * bound)
 
         near = ratio * bound <= NEAR
-        gain, vectors = symmetric_eigen(score * near[:, :, None] * near[:, None, :])
-        below = jnp.einsum("kde,kdf,kfe->ke", vectors, curvature, vectors)
+        gain, vectors = joint_axes(score * outer_like(score, near, near))
+        below = _along(vectors, curvature)
         lift = jnp.where(gain > 0, gain / (2 * jnp.where(below > 0, below, 1)), 0)
         # a lift too small to last against rounding, or to matter, is none
         eps = jnp.finfo(ratio.dtype).eps
@@ -190,16 +204,19 @@ class SharedCentreVarying(SharedCentre):
         pays = (profit > loss)[:, None]
         lift = jnp.where(pays, lift, 0)
         left = jnp.where(drop | (near & pays), 0, ratio)
-        return left[:, :, None] * eye + compose(vectors, lift), (drop | (lift > 0)).any(axis=1)
+        left = left if left.ndim == eye.ndim + 1 else left[:, :, None] * eye
+        return left + compose(vectors, lift), (drop | (lift > 0)).any(axis=1)
 
 
-def _outer(a: Float[Array, "K D"], b: Float[Array, "K D"]) -> Float[Array, "K D D"]:
-    return a[:, :, None] * b[:, None, :]
+def _times_transposed(A: Float[Array, "K ..."], C: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
+    """Return A Cᵀ."""
+    return A * C if A.ndim == 2 else jnp.einsum("kde,kfe->kdf", A, C)
 
 
-def _transposed(a: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
-    return jnp.swapaxes(a, 1, 2)
+def _along(vectors: Float[Array, "K ..."], C: Float[Array, "K ..."]) -> Float[Array, "K D"]:
+    """Return vᵀ C v for each axis."""
+    return vectors**2 * C if C.ndim == 2 else jnp.einsum("kde,kdf,kfe->ke", vectors, C, vectors)
 
 
-def _carried(outward: Float[Array, "K D D"], part: Float[Array, "K D D"]) -> Float[Array, "K D D"]:
-    return jnp.einsum("kde,kef,kgf->kdg", outward, part, outward)
+def _transposed(a: Float[Array, "K ..."]) -> Float[Array, "K ..."]:
+    return a if a.ndim == 2 else jnp.swapaxes(a, 1, 2)

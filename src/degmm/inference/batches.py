@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from degmm.arrays import Array
-from degmm.moments import Moments, Scaling, bucket, even_size, moments_of, padded, presence
+from degmm.moments import Moments, bucket, even_size, joined, moments_of, padded, presence
 from degmm.nets import EncoderInputs
 from degmm.processes import gathered
+from degmm.scaling import Scaling
 
 READ_VALUES = 2**22
 """Members are read for subsets and in passes over all ensembles about so many numbers at a time."""
@@ -73,7 +74,7 @@ class Ensembles:
         return EncoderInputs(
             np.asarray(moments.counts),
             np.ascontiguousarray(np.asarray(moments.mean).T),
-            np.ascontiguousarray(np.asarray(moments.scatter / moments.counts).T),
+            np.ascontiguousarray((moments.scatter.packed(moments.n_features) / moments.counts).T),
             members,
             present,
             context,
@@ -123,8 +124,9 @@ def random_subset(
         keep = order < rng.integers(1, present.sum(axis=1) + 1)[:, None]
         chosen[first : first + size] = keep
         seen = np.where(keep[..., None], some, np.nan)
-        parts.append(moments_of(seen, weights[first : first + size], ensembles.scaling, dtype))
-    moments = Moments(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+        own = weights[first : first + size]
+        parts.append(moments_of(seen, own, ensembles.scaling, dtype, type(ensembles.moments.scatter)))
+    moments = joined(parts)
     return replace(ensembles, moments=moments, chosen=None if ensembles.members is None else chosen)
 
 

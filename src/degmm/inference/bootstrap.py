@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from degmm.families.base import Family, MixtureParameters
+from degmm.families.covariance import dense
 from degmm.inference.search import EMSettings, best_run
 from degmm.inference.solution import Result, reorder
 from degmm.moments import Moments
@@ -59,7 +60,7 @@ def _divergences(one: MixtureParameters, other: MixtureParameters) -> Float[np.n
     """Return KL(N(μ_k, W_k + B_k) ‖ N(μ'_l, W'_l + B'_l)) for all k and l."""
     _, means, within, between = (np.asarray(part, np.float64) for part in one)
     _, other_means, other_within, other_between = (np.asarray(part, np.float64) for part in other)
-    covariances, other_covariances = within + between, other_within + other_between
+    covariances, other_covariances = dense(within + between), dense(other_within + other_between)
     precision = np.linalg.inv(other_covariances)
     shift = means[:, None] - other_means
     distance = np.einsum("kld,lde,kle->kl", shift, precision, shift)

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Int
 
 from degmm.families.base import Factors, Family, MixtureParameters
+from degmm.inference.blocks import block_shape, values_of_a_pass
 from degmm.inference.large import Sums, added, factored, page_labels, page_sums
-from degmm.inference.mixture import block_shape
 from degmm.merging import BlockMoments, in_standard_units
-from degmm.moments import Moments, Scaling, padded, triangle
+from degmm.moments import Moments, joined, padded
+from degmm.scaling import Scaling
 
 FAN_IN = 8
 """Results that one task of a reduction puts together."""
@@ -55,12 +56,13 @@ class Page(NamedTuple):
     moments: Moments
 
 
-def page_groups(sizes: Sequence[int], n_features: int, dtype: Any, n_threads: int) -> list[slice]:
+def page_groups(sizes: Sequence[int], values: int, dtype: Any, n_threads: int) -> list[slice]:
     """Return which consecutive blocks share a page: a pass has a task for each page.
 
-    So few that the scheduler keeps up, and so many that all threads have their share.
+    So few that the scheduler keeps up, and so many that all threads have their share. ``values`` are those of
+    an ensemble's moments.
     """
-    most = PAGE_BYTES // ((2 + n_features + len(triangle(n_features)[0])) * np.dtype(dtype).itemsize)
+    most = PAGE_BYTES // (values * np.dtype(dtype).itemsize)
     most = max(1, min(most, sum(sizes) // (PAGES_A_THREAD * n_threads)))
     groups, start, held = [], 0, 0
     for k, size in enumerate(sizes):
@@ -74,8 +76,10 @@ def page_groups(sizes: Sequence[int], n_features: int, dtype: Any, n_threads: in
 def page_of(blocks: Sequence[BlockMoments], scaling: Scaling, unit: float, n_components: int) -> Page:
     """Return the moments of consecutive blocks as a pass over them wants them."""
     moved = [in_standard_units(b.moments, b.units, b.weight_unit, scaling, unit) for b in blocks]
-    moments = Moments(*(np.concatenate(part, axis=-1) for part in zip(*moved, strict=True)))
-    shape = block_shape(moments.n_samples, moments.n_features, n_components)
+    moments = joined(moved)
+    form, size = type(moments.scatter), moments.scatter.values.shape[0]
+    values = values_of_a_pass(moments.n_features, n_components, form, size)
+    shape = block_shape(moments.n_samples, values)
     return Page(shape, moments.n_samples, padded(moments, shape[0] * shape[1]))
 
 
@@ -137,7 +141,7 @@ class DaskMoments:
             for k in np.unique(pages)
         ]
         found = computed(self._client, dask.delayed(list)(parts))
-        return Moments(*(np.concatenate(part, axis=-1) for part in zip(*found, strict=True)))
+        return joined(found)
 
     def passes(self, family: Family, n_components: int) -> Callable[[Factors], Sums]:
         """Return what makes a pass over all of them, at any parameters."""

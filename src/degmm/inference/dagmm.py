@@ -15,8 +15,9 @@ from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.inference.mixture import log_joint
-from degmm.moments import Moments, triangle
+from degmm.moments import Moments
 from degmm.nets.dagmm import merged
+from degmm.scatter import NoScatter
 
 ADAM = optax.scale_by_adam()
 RECORD = ("loss", "reconstruction", "energy")
@@ -149,8 +150,7 @@ def train(
 
 def single_members(z: Float[Array, "r L"], weights: Float[Array, "r"]) -> Moments:
     """Return rows as the moments of ensembles of one member."""
-    entries = triangle(z.shape[1])[0].size
-    return Moments(jnp.ones_like(weights), z.T, jnp.zeros((entries, len(weights)), z.dtype), weights)
+    return Moments(jnp.ones_like(weights), z.T, NoScatter(jnp.zeros((0, len(weights)), z.dtype)), weights)
 
 
 def _m_step(

@@ -134,7 +134,10 @@ def final_mixture(
         weights = np.asarray(moments.weights, np.float64)
         value = float(weights @ evaluate(family, parameters, moments)[0].astype(np.float64))
     result = trained.result
-    if result is Result.COMPLETED and at_floor(parameters.within, settings.reg_covar).any():
+    if (
+        result is Result.COMPLETED
+        and at_floor(parameters.within, settings.reg_covar, family.covariance).any()
+    ):
         result = Result.AT_FLOOR
     order = np.argsort(-np.asarray(parameters.weights), kind="stable")
     epochs, sound = len(trained.history), not result.alarming

@@ -15,6 +15,7 @@ from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
 from degmm.families.derivative import smooth_log_density
+from degmm.families.gaussian import diagonal_of
 from degmm.inference.batches import Batch
 from degmm.inference.objectives import Objective
 from degmm.inference.responses import log_prior, response
@@ -153,7 +154,7 @@ def train(
             rate = averaging_rate(step - schedule.warmup, mass / schedule.batch_weight)
             parameters = averaged(family, previous, parameters, rate)
         value, joint = value_of(batch, log_gamma, tilt, parameters)
-        trace = jnp.trace(parameters.within, axis1=1, axis2=2).sum()
+        trace = diagonal_of(parameters.within).sum()
         learning = (weights * (batch.target * log_gamma).sum(axis=0)).sum()
         if subset is not None:
             # Fewer members say less: a bound on their likelihood would let small clusters die, and so

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from degmm import nets
 from degmm.families.base import Family
-from degmm.families.covariance import at_floor
+from degmm.families.covariance import CovarianceStructure, at_floor, dense
 from degmm.inference.batches import Ensembles, random_subset
 from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep import DeepState, Schedule, Sets, initial_state, train_on_devices
@@ -121,7 +121,7 @@ def fit_deep(
     checkpoints : Checkpoints
         Where the training goes on from, and leaves its states.
     """
-    start = search_on_sample(family, ensembles.moments, settings.start, rng)[0].parameters
+    start = search_on_sample(family, ensembles.moments, settings.start, rng).parameters
     graph = nets.structure(settings.encoder, sizes)
     networks = _initial_networks(ensembles, sizes, settings, rng)
     views = [ensembles]
@@ -175,7 +175,9 @@ def fit_deep(
     mass = total(float(np.asarray(ensembles.moments.weights, np.float64) @ ensembles.moments.counts))
     short = (feed.start_log_likelihood - solution.log_likelihood) / mass
     solution = solution._replace(
-        history=history[:, 1], n_iter=n_epochs, **_ending(history, solution, settings, n_epochs, short)
+        history=history[:, 1],
+        n_iter=n_epochs,
+        **_ending(history, solution, settings, n_epochs, short, family.covariance),
     )
     order = np.argsort(-np.asarray(solution.parameters.weights), kind="stable")
     return DeepFit(
@@ -276,7 +278,7 @@ def _snapshot(
         epoch,
         parameters.weights,
         parameters.means.astype(np.float64),
-        (parameters.within + parameters.between).astype(np.float64),
+        dense(parameters.within + parameters.between).astype(np.float64),
         gamma.argmax(axis=0),
     )
 
@@ -292,7 +294,12 @@ def _reordered(snapshot: Snapshot, order: np.ndarray) -> Snapshot:
 
 
 def _ending(
-    history: np.ndarray, solution: Solution, settings: DeepSettings, n_epochs: int, short: float
+    history: np.ndarray,
+    solution: Solution,
+    settings: DeepSettings,
+    n_epochs: int,
+    short: float,
+    structure: CovarianceStructure,
 ) -> dict[str, Any]:
     """Return how a training ended, ``short`` nats a member below its start."""
     finite = bool(np.isfinite(history[:, :3]).all() and np.isfinite(solution.log_likelihood))
@@ -301,7 +308,7 @@ def _ending(
     # A penalty asks for less likelihood. Clusters that are all equal have an exact γ: KL does not tell.
     if short > SHORT and not settings.penalty:
         return {"result": Result.UNTRAINED, "converged": False}
-    if at_floor(solution.parameters.within, settings.start.reg_covar).any():
+    if at_floor(solution.parameters.within, settings.start.reg_covar, structure).any():
         return {"result": Result.AT_FLOOR, "converged": True}
     early = n_epochs < settings.max_epochs
     return {"result": Result.CONVERGED if early else Result.COMPLETED, "converged": True}

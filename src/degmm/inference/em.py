@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
+from degmm.families.covariance import WIDE_FEATURES
 from degmm.inference.mixture import full_pass
 from degmm.moments import Moments
 from degmm.sharding import AXIS, STATIC, WHOLE, Spec, over_devices
@@ -102,6 +103,8 @@ def run_em(
     if starts.weights.shape[0] == 1:  # a loop of its own is compiled and run faster
         alone = run(jax.tree.map(lambda part: part[0], starts))
         return jax.tree.map(lambda part: jnp.asarray(part)[None], alone)
+    if starts.means.shape[-1] > WIDE_FEATURES:  # products fill the processor, and branches are taken or not
+        return lax.map(run, starts)
     return jax.vmap(run)(starts)
 
 

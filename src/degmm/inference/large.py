@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
+from degmm.inference.blocks import block_shape, values_of_a_pass
 from degmm.inference.em import RUNNING, EMState, advanced
-from degmm.inference.mixture import block_shape, full_pass, log_joint
-from degmm.moments import Moments
+from degmm.inference.mixture import full_pass, log_joint
+from degmm.moments import Moments, joined
 from degmm.precision import precision_of
 from degmm.spill import SpilledMoments
 from degmm.threads import in_threads
@@ -125,7 +126,8 @@ def _page_sums(
 ) -> tuple[Float[Array, ""], Statistics]:
     # What has weight 0 must not count, wherever it lies.
     used = page.weights > 0
-    page = page._replace(mean=jnp.where(used, page.mean, 0), scatter=jnp.where(used, page.scatter, 0))
+    mean, scatter = jax.tree.map(lambda part: jnp.where(used, part, 0), (page.mean, page.scatter))
+    page = page._replace(mean=mean, scatter=scatter)
     blocks = jax.tree.map(lambda part: jnp.moveaxis(part.reshape(*part.shape[:-1], *shape), -2, 0), page)
     return full_pass(family, factors, blocks)
 
@@ -168,11 +170,13 @@ class PagedMoments:
             first = self._ends[k - 1] if k else 0
             used = self._spilled.used(k)
             parts.append(self._spilled.page(k).take(used[index[pages == k] - first]))
-        return Moments(*(np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)))
+        return joined(parts)
 
     def passes(self, family: Family, n_components: int) -> Callable[[Factors], Sums]:
         """Return what makes a pass over all of them, at any parameters."""
-        shape = block_shape(self._spilled.page_size, self.n_features, n_components)
+        spilled = self._spilled
+        values = values_of_a_pass(self.n_features, n_components, spilled.form, spilled.scatter_size)
+        shape = block_shape(spilled.page_size, values)
 
         def pass_(factors: Factors) -> Sums:
             def one(k: int) -> Sums:

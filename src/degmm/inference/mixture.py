@@ -1,5 +1,6 @@
 """The mixture of components of one family: E-step, likelihood and the pass that EM repeats."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -10,13 +11,9 @@ from jaxtyping import Float
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Factors, Family, Limits, MixtureParameters, Statistics
-from degmm.moments import Moments, bucket, padded
+from degmm.inference.blocks import block_by_block, blocks_like, into_blocks, out_of_blocks, summed
+from degmm.moments import Moments
 from degmm.sharding import over_devices
-
-BLOCK_VALUES = 2**18
-"""A pass works on blocks of n·K·D numbers of about this many, which stay in a processor's cache."""
-BLOCK_RANGE = (1024, 8192)
-"""Fewest and most ensembles in a block."""
 
 
 def log_joint(family: Family, factors: Factors, moments: Moments) -> Float[Array, "K n"]:
@@ -43,21 +40,26 @@ def evaluate(
 
     Where ``log_prior`` is given, it is log π_k of each ensemble in place of that of ``parameters``.
     """
+    # each counts here, also what has no weight
+    blocks = into_blocks(moments._replace(weights=np.ones_like(moments.weights)), len(parameters.weights))
+    prior = None if log_prior is None else blocks_like(blocks, log_prior)
+    log_density, responsibilities = _evaluate(family, parameters, blocks, prior)
     n = moments.n_samples
-    if log_prior is not None:
-        log_prior = np.pad(log_prior, [(0, 0), (0, bucket(n) - n)])
-    log_density, responsibilities = _evaluate(family, parameters, padded(moments, bucket(n)), log_prior)
-    return np.asarray(log_density)[:n], np.asarray(responsibilities)[:, :n]
+    return out_of_blocks(log_density, n), out_of_blocks(responsibilities, n)
 
 
 @partial(jit, static_argnums=0)
 def _evaluate(
-    family: Family, parameters: MixtureParameters, moments: Moments, log_prior: Float[Array, "K n"] | None
-) -> tuple[Float[Array, "n"], Float[Array, "K n"]]:
+    family: Family, parameters: MixtureParameters, blocks: Moments, log_prior: Float[Array, "C K b"] | None
+) -> tuple[Float[Array, "C b"], Float[Array, "C K b"]]:
     factors = family.factor(parameters)
-    if log_prior is None:
-        return e_step(log_joint(family, factors, moments))
-    return e_step(log_prior + family.log_density(factors, moments))
+
+    def one(block: Moments, prior: Float[Array, "K b"] | None) -> tuple[Array, Array]:
+        if prior is None:
+            return e_step(log_joint(family, factors, block))
+        return e_step(prior + family.log_density(factors, block))
+
+    return block_by_block(one, blocks, log_prior)
 
 
 def divergence(
@@ -77,20 +79,53 @@ def m_step_from(
     limits: Limits,
     axis: str | None = None,
 ) -> MixtureParameters:
-    """Return the parameters that responsibilities alone determine.
+    """Return the parameters that responsibilities alone determine."""
+
+    def statistics(factors: Factors) -> Statistics:
+        return over_devices(axis, family.statistics(factors, moments, responsibilities))
+
+    return _two_m_steps(family, statistics, responsibilities.shape[0], moments.mean, limits)
+
+
+def m_step_from_blocks(
+    family: Family,
+    responsibilities: Float[Array, "C K b"],
+    blocks: Moments,
+    limits: Limits,
+    axis: str | None = None,
+) -> MixtureParameters:
+    """Return the parameters that responsibilities of blocks of ensembles alone determine."""
+
+    def statistics(factors: Factors) -> Statistics:
+        def one(block: Moments, gamma: Float[Array, "K b"]) -> Statistics:
+            return family.statistics(factors, block, gamma)
+
+        return over_devices(axis, summed(one, blocks, responsibilities))
+
+    return _two_m_steps(family, statistics, responsibilities.shape[1], blocks.mean[0], limits)
+
+
+def _two_m_steps(
+    family: Family,
+    statistics: Callable[[Factors], Statistics],
+    n_components: int,
+    like: Float[Array, "D n"],
+    limits: Limits,
+) -> MixtureParameters:
+    """Return the parameters that statistics determine.
 
     The first M-step is taken about the origin; a second one about its means removes the
     cancellation that the first suffers where clusters are narrow and far from the origin.
     """
-    K, D = responsibilities.shape[0], moments.n_features
-    dtype = moments.mean.dtype
-    identity = jnp.broadcast_to(jnp.eye(D, dtype=dtype), (K, D, D))
+    K, D, dtype = n_components, like.shape[0], like.dtype
+    shape = (K, D) if family.covariance.diagonal else (K, D, D)
+    unit = jnp.ones(D, dtype) if family.covariance.diagonal else jnp.eye(D, dtype=dtype)
+    identity = jnp.broadcast_to(unit, shape)
     parameters = MixtureParameters(jnp.full(K, 1 / K, dtype), jnp.zeros((K, D), dtype), identity, identity)
 
     def step(_: Array, parameters: MixtureParameters) -> MixtureParameters:
         factors = family.factor(parameters)
-        statistics = over_devices(axis, family.statistics(factors, moments, responsibilities))
-        return family.m_step(statistics, factors, limits)
+        return family.m_step(statistics(factors), factors, limits)
 
     return jax.lax.fori_loop(0, 2, step, parameters)  # a loop, so that the step is compiled once
 
@@ -106,37 +141,4 @@ def full_pass(family: Family, factors: Factors, blocks: Moments) -> tuple[Float[
         log_density, responsibilities = e_step(log_joint(family, factors, block))
         return (block.weights * log_density).sum(), family.statistics(factors, block, responsibilities)
 
-    if blocks.counts.shape[0] == 1:
-        return one(jax.tree.map(lambda part: part[0], blocks))
-    return jax.tree.map(lambda parts: parts.sum(axis=0), jax.lax.map(one, blocks))
-
-
-def block_shape(n: int, n_features: int, n_components: int, parts: int = 1) -> tuple[int, int]:
-    """Return into how many blocks, a multiple of ``parts``, of how many ensembles n are laid out."""
-    low, high = BLOCK_RANGE
-    size = int(np.clip(2 ** int(np.log2(BLOCK_VALUES / (n_components * n_features) + 1)), low, high))
-    count = parts * bucket(-(-n // (size * parts)), smallest=1)
-    return count, bucket(-(-n // count))  # the padding is shared out, and an eighth of all at most
-
-
-def into_blocks(moments: Moments, n_components: int, parts: int = 1) -> Moments:
-    """Lay moments out as blocks along a new first axis, filled up with ensembles of weight 0.
-
-    Their number is a multiple of ``parts``, for as many devices.
-    """
-    n = moments.n_samples
-    count, size = block_shape(n, moments.n_features, n_components, parts)
-
-    def lay_out(part: np.ndarray, fill: float) -> np.ndarray:
-        out = np.full((count, *part.shape[:-1], size), fill, part.dtype)
-        whole = n // size
-        body = part[..., : whole * size].reshape(*part.shape[:-1], whole, size)
-        out[:whole] = np.moveaxis(body, -2, 0)
-        if whole < count:
-            out[whole, ..., : n - whole * size] = part[..., whole * size :]
-        return out
-
-    counts, mean, scatter, weights = map(np.asarray, moments)
-    return Moments(
-        lay_out(counts, counts[0]), lay_out(mean, 0.0), lay_out(scatter, 0.0), lay_out(weights, 0.0)
-    )
+    return summed(one, blocks)

@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float, Int
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits
-from degmm.inference.mixture import m_step_from
+from degmm.inference.blocks import blocks_like, summed
+from degmm.inference.mixture import m_step_from_blocks
 from degmm.inference.starts import spread_features
-from degmm.moments import Moments, bucket, padded
+from degmm.moments import Moments
 
 PAIRS = 3
 """Merges that are looked at, as a multiple of K."""
@@ -31,10 +32,14 @@ def split_and_merge(
     family: Family,
     responsibilities: Float[np.ndarray, "K n"],
     moments: Moments,
+    blocks: Moments,
     limits: Limits,
     n_moves: int,
 ) -> Int[np.ndarray, "moves n"]:
-    """Return up to ``n_moves`` partitions, each a split and a merge away from the given one."""
+    """Return up to ``n_moves`` partitions, each a split and a merge away from the given one.
+
+    ``blocks`` are the same moments, laid out for passes over them.
+    """
     K, n = responsibilities.shape
     labels = responsibilities.argmax(axis=0)
     features = spread_features(moments)
@@ -48,7 +53,7 @@ def split_and_merge(
             masks[K + k], masks[2 * K + k] = half, own[k] & ~half
     for position, (a, b) in enumerate(pairs):
         masks[3 * K + position] = own[a] | own[b]
-    fit = _classification_likelihood(family, masks, moments, limits, K)
+    fit = _classification_likelihood(family, masks, blocks, limits, K)
 
     gains = [fit[K + k] + fit[2 * K + k] - fit[k] if halves[k] is not None else -np.inf for k in range(K)]
     losses = [fit[a] + fit[b] - fit[3 * K + position] for position, (a, b) in enumerate(pairs)]
@@ -108,25 +113,26 @@ def _overlapping_pairs(responsibilities: Float[np.ndarray, "K n"], count: int) -
 
 
 def _classification_likelihood(
-    family: Family, masks: Bool[np.ndarray, "C n"], moments: Moments, limits: Limits, K: int
-) -> Float[np.ndarray, "C"]:
+    family: Family, masks: Bool[np.ndarray, "S n"], blocks: Moments, limits: Limits, K: int
+) -> Float[np.ndarray, "S"]:
     """Return max_θ Σ_i∈mask log f(x_i; θ) + N log N for each set of ensembles, K sets at a time."""
-    n = moments.n_samples
-    size = bucket(n)
-    whole = np.pad(masks, [(0, 0), (0, size - n)]).reshape(-1, K, size)
-    return np.asarray(_fits(family, whole, padded(moments, size), limits), np.float64).reshape(-1)
+    sets = blocks_like(blocks, masks.reshape(-1, K, masks.shape[1]))
+    return np.asarray(_fits(family, np.moveaxis(sets, 1, 0), blocks, limits), np.float64).reshape(-1)
 
 
 @partial(jit, static_argnums=0)
 def _fits(
-    family: Family, masks: Bool[Array, "C K n"], moments: Moments, limits: Limits
-) -> Float[Array, "C K"]:
-    def some(sets: Bool[Array, "K n"]) -> Float[Array, "K"]:
-        hard = sets.astype(moments.mean.dtype)
-        parameters = m_step_from(family, hard, moments, limits)
-        size = hard @ moments.weights
-        log_density = family.log_density(family.factor(parameters), moments)
-        density = (hard * moments.weights * log_density).sum(axis=1)
+    family: Family, masks: Bool[Array, "S C K b"], blocks: Moments, limits: Limits
+) -> Float[Array, "S K"]:
+    def some(sets: Bool[Array, "C K b"]) -> Float[Array, "K"]:
+        hard = sets.astype(blocks.mean.dtype)
+        factors = family.factor(m_step_from_blocks(family, hard, blocks, limits))
+
+        def one(block: Moments, own: Float[Array, "K b"]) -> tuple[Float[Array, "K"], Float[Array, "K"]]:
+            weight = own * block.weights
+            return (weight * family.log_density(factors, block)).sum(axis=1), weight.sum(axis=1)
+
+        density, size = summed(one, blocks, hard)
         return density + size * jnp.log(jnp.maximum(size, 1))
 
     return jax.lax.map(some, masks)

@@ -8,13 +8,20 @@ import numpy as np
 
 from degmm.choices import find
 from degmm.families.base import Family, Limits, MixtureParameters
-from degmm.families.covariance import at_floor
+from degmm.families.covariance import WIDE_FEATURES, at_floor
+from degmm.inference.blocks import into_blocks
 from degmm.inference.em import CONVERGED, EM_SPECS, NON_FINITE, EMState, run_em
 from degmm.inference.large import LargeMoments, run_em_in_passes
-from degmm.inference.mixture import evaluate, into_blocks
+from degmm.inference.mixture import evaluate
 from degmm.inference.moves import split_and_merge
+from degmm.inference.reduced import directions_of, reduced, reduced_family
 from degmm.inference.solution import Result, Solution
-from degmm.inference.starts import START_METHODS, parameters_from_labels, starting_labels
+from degmm.inference.starts import (
+    START_METHODS,
+    parameters_from_labels,
+    parameters_from_responsibilities,
+    starting_labels,
+)
 from degmm.moments import Moments, padded
 from degmm.processes import from_first, gathered, largest, sample_of_all, total
 from degmm.sharding import alone, n_local, on_devices
@@ -26,7 +33,9 @@ SIDE_BY_SIDE = 8
 SHORT_ITERATIONS = 10
 """M-steps of a short run."""
 SEARCH_SAMPLE = 8192
-"""Starts are compared on at most this many ensembles."""
+"""Starts are compared on at most this many ensembles …"""
+REDUCED_SAMPLE = 2048
+"""… of so many, where they are in few directions."""
 SEARCH_ITERATIONS = 300
 """M-steps at most of a run that is continued on a sample only."""
 MOVE_ITERATIONS = 40
@@ -69,31 +78,74 @@ def search_em(
 ) -> Solution:
     """Fit by EM from ``settings.n_init`` starts.
 
-    The winner of :func:`search_on_sample` is continued on all ensembles, if there are more of them.
+    The winner of the search on a sample is continued on all ensembles, if there are more of them. Of many
+    variables the search goes in few directions, and only its winner is run in all.
     """
-    solution, whole = search_on_sample(family, moments, settings, rng)
-    if whole:
-        return solution
-    winner = jax.tree.map(lambda part: part[None], solution.parameters)
-    return best_run(family, winner, moments, settings)
+    sample, whole = _sample(moments, rng)
+    if moments.n_features <= WIDE_FEATURES:
+        solution = _searched(family, sample, whole, settings, rng)
+        return solution if whole else _continued(family, solution, moments, settings)
+    start = _start_in_few_directions(family, sample, settings, rng)
+    solution = best_run(family, start, moments, settings)
+    if solution.result in (Result.AT_FLOOR, Result.NON_FINITE):  # all directions tell which starts avoid it
+        other = _searched(family, sample, whole, settings, rng)
+        other = other if whole else _continued(family, other, moments, settings)
+        solution = other if other.result not in (Result.AT_FLOOR, Result.NON_FINITE) else solution
+    return solution
 
 
 def search_on_sample(
     family: Family, moments: Moments | LargeMoments, settings: EMSettings, rng: np.random.Generator
-) -> tuple[Solution, bool]:
-    """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles, and whether these were all.
+) -> Solution:
+    """Return the best solution on at most ``SEARCH_SAMPLE`` ensembles."""
+    sample, whole = _sample(moments, rng)
+    if moments.n_features <= WIDE_FEATURES:
+        return _searched(family, sample, whole, settings, rng)
+    start = _start_in_few_directions(family, sample, settings, rng)
+    with alone():
+        limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
+        return from_first(best_run(family, start, sample, settings, max_iter=limit))
+
+
+def _continued(
+    family: Family, solution: Solution, moments: Moments | LargeMoments, settings: EMSettings
+) -> Solution:
+    winner = jax.tree.map(lambda part: part[None], solution.parameters)
+    return best_run(family, winner, moments, settings)
+
+
+def _searched(
+    family: Family, sample: Moments, whole: bool, settings: EMSettings, rng: np.random.Generator
+) -> Solution:
+    """Return the best solution on a sample.
 
     Every start is run for a few M-steps, the best few of them to convergence; the best of these is
     improved by splits and merges while they help. All this is done on one device, and in each of
     several processes alike.
     """
-    sample, whole = _sample(moments, rng)
     with alone():
         best = short_runs(family, sample, settings, rng)
         limit = settings.max_iter if whole else min(settings.max_iter, SEARCH_ITERATIONS)
         solution = best_run(family, best, sample, settings, max_iter=limit)
         solution = _moved(family, solution, sample, settings, limit)
-    return from_first(solution), whole
+    return from_first(solution)
+
+
+def _start_in_few_directions(
+    family: Family, sample: Moments, settings: EMSettings, rng: np.random.Generator
+) -> MixtureParameters:
+    """Return one start (first axis): the clusters that a search finds where ensembles vary most."""
+    with alone():
+        few = reduced(sample, directions_of(sample, settings.n_components))
+        n = few.n_samples
+        some = few
+        if n > REDUCED_SAMPLE:
+            some = few.take(np.sort(rng.choice(n, REDUCED_SAMPLE, replace=False)))
+        plain = reduced_family(family)
+        found = _searched(plain, some, False, settings, rng)
+        responsibilities = evaluate(plain, found.parameters, few)[1]
+        limits = settings.limits(sample)
+        return from_first(parameters_from_responsibilities(family, responsibilities, sample, limits))
 
 
 def short_runs(
@@ -101,7 +153,6 @@ def short_runs(
 ) -> MixtureParameters:
     """Return the parameters of the best short runs (first axis), the best one first."""
     K = settings.n_components
-    moments, _ = _sample(moments, rng)
     labels = starting_labels(settings.method, moments, K, settings.n_init, rng)
     side_by_side = min(SIDE_BY_SIDE, settings.n_init)
     limits, blocks = settings.limits(moments), into_blocks(moments, K)
@@ -109,7 +160,7 @@ def short_runs(
     for first in range(0, settings.n_init, side_by_side):
         # The last group is filled up with starts of the first: one shape, hence one compilation.
         group = np.take(labels, range(first, first + side_by_side), axis=0, mode="wrap")
-        starts = parameters_from_labels(family, K, group, moments, limits)
+        starts = parameters_from_labels(family, K, group, blocks, limits)
         state = _run(family, starts, blocks, limits, settings, min(SHORT_ITERATIONS, settings.max_iter))
         found.append((state.parameters, np.asarray(state.log_likelihood)))
     parameters, value = found[0]
@@ -119,7 +170,7 @@ def short_runs(
     # without those that filled up the last group
     parameters = MixtureParameters(*(np.asarray(part)[: settings.n_init] for part in parameters))
     value = np.asarray(value)[: settings.n_init]
-    order = _ranking(parameters, value, settings.reg_covar)[:side_by_side]
+    order = _ranking(family, parameters, value, settings.reg_covar)[:side_by_side]
     return MixtureParameters(*(part[order] for part in parameters))
 
 
@@ -141,7 +192,7 @@ def best_run(
     state = jax.tree.map(np.asarray, state)
     parameters = state.parameters
     values = np.asarray(state.log_likelihood, np.float64)
-    k = _ranking(parameters, values, settings.reg_covar)[0]
+    k = _ranking(family, parameters, values, settings.reg_covar)[0]
     chosen = MixtureParameters(*(part[k] for part in parameters))
     n_iter = int(state.iteration[k])
     status = int(state.status[k])
@@ -150,7 +201,7 @@ def best_run(
         log_likelihood=float(values[k]),
         n_iter=n_iter,
         history=np.asarray(state.history[k, : n_iter + 1], np.float64),
-        result=_result(status, chosen, np.asarray(state.statistics.weight[k]), settings),
+        result=_result(family, status, chosen, np.asarray(state.statistics.weight[k]), settings),
         converged=status == CONVERGED,
     )
 
@@ -162,16 +213,17 @@ def _moved(
     K, side_by_side = settings.n_components, min(SIDE_BY_SIDE, settings.n_init)
     if K < 3 or solution.result is Result.NON_FINITE:
         return solution
-    limits = settings.limits(moments)
+    limits, blocks = settings.limits(moments), into_blocks(moments, K)
     for _ in range(MOVE_ROUNDS):
         responsibilities = evaluate(family, solution.parameters, moments)[1]
-        labels = split_and_merge(family, responsibilities, moments, limits, side_by_side)
+        labels = split_and_merge(family, responsibilities, moments, blocks, limits, side_by_side)
         if not len(labels):
             break
         labels = np.take(labels, range(side_by_side), axis=0, mode="wrap")
-        starts = parameters_from_labels(family, K, labels, moments, limits)
+        starts = parameters_from_labels(family, K, labels, blocks, limits)
         tried = best_run(family, starts, moments, settings, min(MOVE_ITERATIONS, max_iter))
         order = _ranking(
+            family,
             MixtureParameters(*map(np.stack, zip(solution.parameters, tried.parameters, strict=True))),
             np.array([solution.log_likelihood, tried.log_likelihood]),
             settings.reg_covar,
@@ -218,23 +270,28 @@ def _run(
     return run_em_in_passes(*arguments)
 
 
-def _ranking(parameters: MixtureParameters, values: np.ndarray, reg_covar: float) -> np.ndarray:
+def _ranking(
+    family: Family, parameters: MixtureParameters, values: np.ndarray, reg_covar: float
+) -> np.ndarray:
     """Rank runs by log-likelihood, those with a component at the floor last.
 
     The likelihood of a Gaussian mixture is unbounded: a component that shrinks on a few points
     raises it without limit. Such spurious optima are passed over (McLachlan & Peel 2000, §3.8),
     unless the data leave no other.
     """
-    finite = np.isfinite(values) & np.isfinite(parameters.within).all(axis=(1, 2, 3))
+    within = np.asarray(parameters.within)
+    finite = np.isfinite(values) & np.isfinite(within.reshape(len(within), -1)).all(axis=1)
     floored = np.ones(values.shape, bool)
-    floored[finite] = at_floor(parameters.within[finite], reg_covar).any(axis=-1)
+    floored[finite] = at_floor(within[finite], reg_covar, family.covariance).any(axis=-1)
     return np.lexsort((-np.where(finite, values, -np.inf), floored, ~finite))
 
 
-def _result(status: int, parameters: MixtureParameters, mass: np.ndarray, settings: EMSettings) -> Result:
+def _result(
+    family: Family, status: int, parameters: MixtureParameters, mass: np.ndarray, settings: EMSettings
+) -> Result:
     if status == NON_FINITE:
         return Result.NON_FINITE
-    if at_floor(parameters.within, settings.reg_covar).any():
+    if at_floor(parameters.within, settings.reg_covar, family.covariance).any():
         return Result.AT_FLOOR
     if (mass <= 1.001 * EMPTY).any():
         return Result.EMPTY_COMPONENT

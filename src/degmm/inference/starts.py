@@ -10,11 +10,13 @@ from jaxtyping import Float, Int
 from degmm.arrays import Array
 from degmm.compilation import jit
 from degmm.families.base import Family, Limits, MixtureParameters
-from degmm.families.covariance import floor_eigenvalues
+from degmm.families.covariance import WIDE_FEATURES, floor_eigenvalues
 from degmm.families.gaussian import floored_weights
-from degmm.inference.mixture import m_step_from
-from degmm.moments import Moments, bucket, even_size, padded, spread, triangle
-from degmm.sharding import AXIS, STATIC, WHOLE, Spec, on_devices
+from degmm.inference.blocks import blocks_like, into_blocks
+from degmm.inference.mixture import m_step_from_blocks
+from degmm.moments import Moments, padded
+from degmm.processes import largest
+from degmm.sharding import AXIS, STATIC, WHOLE, Spec, n_local, on_devices
 
 
 def mean_features(moments: Moments) -> Float[np.ndarray, "n F"]:
@@ -28,8 +30,7 @@ def spread_features(moments: Moments) -> Float[np.ndarray, "n F"]:
     counts = np.asarray(moments.counts, np.float64)
     if not (counts > 1).any():
         return means
-    rows, columns = triangle(moments.n_features)
-    squares = np.asarray(moments.scatter, np.float64)[rows == columns]
+    squares = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
     variance = squares / np.maximum(counts - 1, 1)
     known = (counts > 1) & (variance > 0)
     floor = np.where(known, variance, np.inf).min(axis=1, keepdims=True)
@@ -45,11 +46,30 @@ def _standardised(features: Float[np.ndarray, "n F"]) -> Float[np.ndarray, "n F"
 def kmeans_plusplus(
     features: Float[np.ndarray, "n F"], weights: Float[np.ndarray, "n"], n_components: int, seed: int
 ) -> Int[np.ndarray, "n"]:
-    """Partition ensembles by the nearest of K seeds chosen by k-means++ (Arthur & Vassilvitskii 2007)."""
-    from sklearn.cluster import kmeans_plusplus as seeds_of
+    """Partition ensembles by the nearest of K seeds chosen by k-means++ (Arthur & Vassilvitskii 2007).
 
-    centres, _ = seeds_of(features, n_components, sample_weight=weights, random_state=seed)
-    return _nearest(features, centres)
+    Each seed is the best of a few that are drawn by the squared distance from those so far, as
+    scikit-learn has it, whose draws these are: to import its clusterers takes longer than many a fit.
+    """
+    rng = np.random.RandomState(seed)
+    norms = (features**2).sum(axis=1)
+
+    def squared_distances(chosen: np.ndarray) -> np.ndarray:
+        found = norms[chosen, None] - 2 * features[chosen] @ features.T + norms
+        return np.maximum(found, 0)
+
+    first = rng.choice(len(features), p=weights / weights.sum())
+    seeds, nearest = [first], squared_distances(np.array([first]))[0]
+    trials = 2 + int(np.log(n_components))
+    while len(seeds) < n_components:
+        shares = np.cumsum(weights * nearest)
+        drawn = np.searchsorted(shares, rng.uniform(size=trials) * shares[-1])
+        drawn = np.minimum(drawn, len(features) - 1)
+        closer = np.minimum(nearest, squared_distances(drawn))
+        best = int(np.argmin(closer @ weights))
+        nearest = closer[best]
+        seeds.append(drawn[best])
+    return _nearest(features, features[seeds])
 
 
 def random_seeds(
@@ -88,43 +108,45 @@ def starting_labels(
 
 
 def parameters_from_labels(
-    family: Family, n_components: int, labels: Int[np.ndarray, "starts n"], moments: Moments, limits: Limits
+    family: Family,
+    n_components: int,
+    labels: Int[np.ndarray, "starts n"],
+    blocks: Moments,
+    limits: Limits,
 ) -> MixtureParameters:
-    """Return the parameters of each partition (first axis)."""
-    n = moments.n_samples
-    size = bucket(n)
-    labels = np.pad(labels, [(0, 0), (0, size - n)], constant_values=-1)
-    return _from_labels(family, n_components, labels, padded(moments, size), limits)
+    """Return the parameters of each partition (first axis) of the ensembles that are laid out in blocks."""
+    places = blocks_like(blocks, labels.astype(np.int32))
+    return _from_labels(family, n_components, np.moveaxis(places, 1, 0), blocks, limits)
 
 
 @partial(jit, static_argnums=(0, 1))
 def _from_labels(
-    family: Family, n_components: int, labels: Int[Array, "starts n"], moments: Moments, limits: Limits
+    family: Family, n_components: int, labels: Int[Array, "starts C b"], blocks: Moments, limits: Limits
 ) -> MixtureParameters:
 
-    def one(partition: Int[Array, "n"]) -> MixtureParameters:
-        hard = jax.nn.one_hot(partition, n_components, axis=0, dtype=moments.mean.dtype)
-        return m_step_from(family, hard, moments, limits)
+    def one(partition: Int[Array, "C b"]) -> MixtureParameters:
+        hard = jax.nn.one_hot(partition, n_components, axis=1, dtype=blocks.mean.dtype)
+        return m_step_from_blocks(family, hard, blocks, limits)
 
-    return jax.vmap(one)(labels)
+    wide = blocks.mean.shape[1] > WIDE_FEATURES
+    return jax.lax.map(one, labels) if wide else jax.vmap(one)(labels)
 
 
 def parameters_from_responsibilities(
     family: Family, responsibilities: Float[np.ndarray, "K n"], moments: Moments, limits: Limits
 ) -> MixtureParameters:
     """Return the parameters of given responsibilities, as one start (first axis of length 1)."""
-    n = moments.n_samples
-    size = even_size(n)
-    responsibilities = np.pad(responsibilities, [(0, 0), (0, size - n)])
-    parameters = on_devices(
-        _from_responsibilities, (family, responsibilities, padded(moments, size), limits), START_SPECS
-    )
+    moments = padded(moments, largest(moments.n_samples))
+    missing = moments.n_samples - responsibilities.shape[1]
+    blocks = into_blocks(moments, len(responsibilities), n_local())
+    gamma = blocks_like(blocks, np.pad(responsibilities, [(0, 0), (0, missing)]))
+    parameters = on_devices(_from_responsibilities, (family, gamma, blocks, limits), START_SPECS)
     return jax.tree.map(lambda part: np.asarray(part)[None], parameters)
 
 
-START_SPECS = (STATIC, Spec(None, AXIS), spread(), WHOLE)
+START_SPECS = (STATIC, Spec(AXIS), Spec(AXIS), WHOLE)
 """What each device has of the arguments of ``_from_responsibilities``"""
-_from_responsibilities = partial(jit, static_argnums=(0, 4))(m_step_from)
+_from_responsibilities = partial(jit, static_argnums=(0, 4))(m_step_from_blocks)
 
 
 def admitted(parameters: MixtureParameters, limits: Limits) -> MixtureParameters:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 
 from degmm.arrays import Array
 from degmm.families.base import Family, MixtureParameters
+from degmm.families.gaussian import as_stack, outer_like
 
 DECAY, DELAY = 0.6, 2
 """The weight of batch t is (t + DELAY)^−DECAY"""
@@ -40,9 +41,9 @@ def averaged(
     rate = jnp.asarray(rate, before.means.dtype)
     weights = (1 - rate) * before.weights + rate * batch.weights
     share = rate * batch.weights / weights
-    part = share[:, None, None]
     apart = batch.means - before.means
-    spread = part * (1 - part) * apart[:, :, None] * apart[:, None, :]
+    part = as_stack(share, before.within)
+    spread = part * (1 - part) * outer_like(before.within, apart, apart)
     within = (1 - part) * before.within + part * batch.within
     between = (1 - part) * before.between + part * batch.between
     if family.shares_centre:

@@ -5,8 +5,8 @@ from flax import nnx
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.moments import triangle
 from degmm.nets.base import DenseStack, Encoder, EncoderInputs, EncoderSizes, Standardised
+from degmm.scatter import triangle
 
 
 class MomentsEncoder(Encoder):

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.choices import find
-from degmm.moments import Scaling
 from degmm.nets import dagmm, from_arrays, to_arrays
 from degmm.nets.dagmm import DAGMMSizes
 from degmm.projections.base import applied
+from degmm.scaling import Scaling
 
 NETWORK = "network."
 """Of the names of the networks' parameters among the arrays"""

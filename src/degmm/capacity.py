@@ -1,0 +1,63 @@
+"""Whether a fit fits in memory: told before it is begun, in place of a process that the system ends."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from degmm.families import CovarianceStructure
+from degmm.scatter import form_for, rows_of
+
+COPIES_OF_COVARIANCES = 16
+"""K covariance matrices with their factors and sums, those of the step before, and the results, take about so
+many times the matrices' own memory."""
+COPIES_OF_MOMENTS = 2
+"""Moments, and their blocks."""
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux says how much memory a container has"""
+
+
+def memory_of_machine() -> int | None:
+    """Return how many bytes of memory this process may use at most; None where that cannot be told."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return None
+    try:
+        return min(total, int(CGROUP.read_text()))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return total
+
+
+def check_capacity(
+    n_samples: int,
+    n_members: int,
+    n_features: int,
+    n_components: int,
+    structure: CovarianceStructure,
+    dtype: Any,
+) -> None:
+    """Raise a ValueError if a fit to an array takes more memory than there is.
+
+    Parameters
+    ----------
+    n_samples, n_members, n_features, n_components : int
+    structure : CovarianceStructure
+    dtype : float32 or float64
+    """
+    D, K = n_features, n_components
+    held = D if structure.diagonal else D * D
+    of_moments = 2 + D + rows_of(form_for(n_members, D, diagonal=structure.diagonal), n_members, D)
+    numbers = COPIES_OF_COVARIANCES * K * held + COPIES_OF_MOMENTS * n_samples * of_moments
+    needed, there = numbers * np.dtype(dtype).itemsize, memory_of_machine()
+    if there is None or needed <= there:
+        return
+    instead = "fewer ensembles at a time (docs/scaling.md)"
+    if not structure.diagonal:
+        instead = "covariance_type='diag', fewer variables, or DEGMM with a projection"
+    raise ValueError(
+        f"X: {structure.name} covariances of {D} variables in {K} clusters, and the moments of {n_samples} "
+        f"ensembles, would take about {needed / 1e9:.3g} GB, and this machine has {there / 1e9:.3g} GB; "
+        f"take {instead}"
+    )

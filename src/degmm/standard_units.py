@@ -1,0 +1,178 @@
+"""Standard units of ensembles, and their moments in these: mean 0 and variance 1 over all members."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from degmm.moments import Moments, moments_of, presence
+from degmm.processes import gathered, total
+from degmm.scaling import Scaling
+from degmm.scatter import Form
+
+ROUGH_SAMPLE = (1000, 20)
+"""Numbers of ensembles, and of members of each, that a first guess of centre and scale is taken from …"""
+ROUGH_VALUES, FEWEST_ROUGH = 2**20, 200
+"""… if they are no more than so many numbers; but of so many ensembles at least"""
+OUTLYING = 100
+"""A standard deviation beyond this many times the quartiles' is due to outliers, and sets no scale."""
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Relative spread below which a variable counts as constant."""
+QUARTILES_APART = 1.349
+"""Distance of a normal distribution's quartiles, in standard deviations."""
+
+
+class RoughScaling(NamedTuple):
+    """What a few members say of the centre and scale of the data."""
+
+    units: Scaling
+    """Median, and the scale as a power of two, by which scaling rounds nothing"""
+    spread: Float[np.ndarray, "D"]
+    """Standard deviation as the quartiles have it; 0 where they coincide"""
+
+
+class Totals(NamedTuple):
+    """What all members of many ensembles have in common, weights of the ensembles counted."""
+
+    mass: float
+    """Σ_i w_i M_i"""
+    mean: Float[np.ndarray, "D"]
+    """Weighted mean of the members"""
+    variance: Float[np.ndarray, "D"]
+    """Weighted variance of the members about it"""
+
+
+def standardised_moments(
+    X: Float[np.ndarray, "n M D"],
+    weights: Float[np.ndarray, "n"],
+    dtype: Any = None,
+    *,
+    common_scale: bool = False,
+    form: Form | None = None,
+) -> tuple[Moments, Scaling]:
+    """Read the members once and return their moments in standard units, and those units.
+
+    Standard units have weighted mean 0 and variance 1 over all members of all ensembles. A variable
+    whose standard deviation is due to a few outliers is centred at its median and scaled by
+    ``OUTLYING`` times its quartiles' spread instead, so that they do not hide all other structure.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, M, D)
+        Members; NaN where a member is absent.
+    weights : ndarray, shape (n,)
+        Weights of the ensembles.
+    dtype : float32 or float64, optional
+        Precision of the moments, by default that of X. The members are centred in their own.
+    common_scale : bool
+        Whether all variables share one scale, for models that variables of unequal scale would change.
+    form : form of scatter, optional
+        By default the one that suits full covariances.
+
+    Returns
+    -------
+    moments : Moments, in standard units
+    scaling : Scaling
+
+    Raises
+    ------
+    ValueError
+        If the precision cannot hold the square of a variable's spread.
+    """
+    dtype = X.dtype if dtype is None else dtype
+    rough = rough_scaling(rough_sample(X, weights))
+    check_squares(rough.units, np.promote_types(X.dtype, dtype))
+    moments = moments_of(X, weights, rough.units, dtype, form)
+    scaling = standard_scaling(totals_of(moments), rough, common_scale)
+    check_squares(scaling, dtype)
+    return rescaled(moments, rough.units, scaling, in_place=True), scaling
+
+
+def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
+    """Return some of the members that are present, in float64: from ensembles of a weight above 0."""
+    used = np.flatnonzero(weights > 0)
+    ensembles, members = ROUGH_SAMPLE
+    most = ROUGH_VALUES // X.shape[2]  # members
+    members = int(np.clip(most // ensembles, 1, members))
+    ensembles = int(np.clip(most // members, FEWEST_ROUGH, ensembles))
+    rng = np.random.default_rng(0)  # ensembles and members at random, since both may recur in a rhythm
+    used = np.sort(rng.choice(used, min(ensembles, used.size), replace=False))
+    shown = rng.integers(X.shape[1], size=(used.size, min(members, X.shape[1])))
+    sample = X[used[:, None], shown].reshape(-1, X.shape[2])
+    if not presence(sample).any():
+        sample = X[used].reshape(-1, X.shape[2])
+    return gathered(sample[np.asarray(presence(sample))].astype(np.float64), 0)
+
+
+def rough_scaling(sample: Float[np.ndarray, "s D"]) -> RoughScaling:
+    """Return what a sample of members says of centre and scale."""
+    low, median, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
+    largest = np.abs(sample).max(axis=0)
+    quartiles = (high - low) / QUARTILES_APART
+    quartiles = np.where(quartiles > ROUNDING * np.maximum(np.abs(low), np.abs(high)), quartiles, 0.0)
+    deviation = np.sqrt(((sample - median) ** 2).mean(axis=0))  # exactly 0 for a constant
+    magnitude = np.where(quartiles > 0, quartiles, deviation)
+    magnitude = np.where(magnitude > ROUNDING * largest, magnitude, largest)
+    magnitude = np.where(magnitude > 0, magnitude, 1.0)
+    return RoughScaling(Scaling(median, np.exp2(np.round(np.log2(magnitude)))), quartiles)
+
+
+def totals_of(moments: Moments) -> Totals:
+    """Return the totals of ensembles, in the units of their moments."""
+    mass = np.asarray(moments.weights, np.float64) * np.asarray(moments.counts, np.float64)
+    mean = np.asarray(moments.mean, np.float64)
+    size, first = total((mass.sum(), mean @ mass))
+    shift = first / size
+    squares = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
+    within = squares @ np.asarray(moments.weights, np.float64)
+    variance = total(within + (mean - shift[:, None]) ** 2 @ mass) / size
+    return Totals(float(size), shift, variance)
+
+
+def standard_scaling(totals: Totals, rough: RoughScaling, common_scale: bool) -> Scaling:
+    """Return the standard units of members with these totals, which are in the units of ``rough``."""
+    units, shift, variance = rough.units, totals.mean, totals.variance
+    # A variable that does not vary has no scale of its own; rounding may leave it a trace of one.
+    offset = np.maximum(np.abs(units.centre / units.scale), 1)
+    constant = variance <= (ROUNDING * offset) ** 2
+    # Its unit is then that of the data, so that no offset changes what it is worth.
+    least = np.maximum(1.0, ROUNDING * np.abs(units.centre))
+    scale = np.where(constant, least, units.scale * np.sqrt(variance))
+    outlying = (rough.spread > 0) & (scale > OUTLYING * rough.spread)
+    scale = np.where(outlying, OUTLYING * rough.spread, scale)
+    centre = np.where(outlying, units.centre, units.centre + units.scale * shift)
+    if common_scale:
+        vary = scale[~constant] if not constant.all() else scale
+        scale = np.full(scale.shape, np.sqrt(np.mean(vary**2)))
+    return Scaling(centre, scale)
+
+
+def reach_of(dtype: Any) -> np.ndarray:
+    """Return the smallest and the largest unit whose square, a unit of covariances, a precision holds."""
+    limits = np.finfo(dtype)
+    return np.sqrt([float(limits.tiny) * 1e6, float(limits.max) * 1e-6])
+
+
+def check_squares(scaling: Scaling, dtype: Any) -> None:
+    """Refuse units whose squares, the units of covariances, the precision cannot hold."""
+    reach = reach_of(dtype)
+    bad = (scaling.scale < reach[0]) | (scaling.scale > reach[1])
+    if bad.any():
+        d = int(np.argmax(bad))
+        raise ValueError(
+            f"X: variable {d} has a spread of about {scaling.scale[d]:.2g}, whose square {np.dtype(dtype)} "
+            "cannot hold; give that variable in another unit"
+        )
+
+
+def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = False) -> Moments:
+    """Return the same moments in other units; means are moved in float64.
+
+    ``in_place`` lets the scatters, by far the most of them, be overwritten.
+    """
+    dtype = moments.mean.dtype
+    ratio = old.scale / new.scale
+    shift = (old.centre - new.centre) / new.scale
+    mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
+    out = np.asarray(moments.scatter.values) if in_place else None
+    return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio, out))
