@@ -6,6 +6,7 @@ Rows are the last axis here: sums over all others then run over many rows at onc
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -27,10 +28,18 @@ class Ruler(NamedTuple):
     def of(cls, ends: Float[Array, "E K N"]) -> Self:
         """Return the ruler of mixtures, from where each component's own panels part, in rising order."""
         x = jnp.sort(ends.reshape(-1, ends.shape[2]), axis=0)
-        between = jnp.zeros_like(x[1:])
-        for k in range(ends.shape[1]):
-            crossed = _crossed(x, ends[:, k])
-            between = jnp.maximum(between, crossed[1:] - crossed[:-1])
+        middle = (x[1:] + x[:-1]) / 2
+
+        def denser(most: Any, own: Any) -> Any:
+            """Take in one component: the panels it needs in a unit of x, by the width of its own there."""
+            inverse = 1 / jnp.maximum(own[1:] - own[:-1], jnp.finfo(x.dtype).tiny)
+            density = jnp.zeros_like(middle)
+            for low, high, value in zip(own[:-1], own[1:], inverse, strict=True):
+                density = jnp.where((middle >= low) & (middle < high), value, density)
+            return jnp.maximum(most, density), None
+
+        density, _ = jax.lax.scan(denser, jnp.zeros_like(middle), ends.swapaxes(0, 1))
+        between = density * (x[1:] - x[:-1])
         return cls(x, jnp.cumsum(between, axis=0) - between, between)
 
     @property
@@ -80,6 +89,6 @@ def _crossed(x: Float[Array, "X N"], ends: Float[Array, "E N"]) -> Float[Array, 
     """Return how many of a component's own panels lie below x, parts of one in proportion."""
     total = jnp.zeros_like(x)
     for low, high in pairwise(ends):
-        width = jnp.maximum(high - low, jnp.finfo(x.dtype).tiny)
-        total = total + jnp.clip((x - low) / width, 0, 1)
+        inverse = 1 / jnp.maximum(high - low, jnp.finfo(x.dtype).tiny)
+        total = total + jnp.clip((x - low) * inverse, 0, 1)
     return total

@@ -198,7 +198,6 @@ def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Arra
     low = jnp.maximum((jnp.log(p) + gammaln(a + 1)) / a, -650.0)
     high = jnp.log(a + 12 * jnp.sqrt(a) + 45)
     low = jnp.minimum(low, high)
-    # log[P/(1 − P)] is nearly linear in log x, in both tails
     eps = jnp.finfo(a.dtype).eps
     rounding = eps * (1 + a)  # of 1 − P
     target = jnp.log(p) - jnp.log(jnp.maximum(1 - p, rounding))
@@ -213,13 +212,15 @@ def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Arra
         low, high = jnp.where(apart < 0, at, low), jnp.where(apart < 0, high, at)
         slope = jnp.exp(jnp.log(a) + log_gamma_weight(a, x) - log_p) / above
         change = -apart / jnp.where(slope > 0, slope, 1)
-        newton = at + change
-        # at the root a step leaves the bracket by rounding
-        inside = (slope > 0) & (newton > low - slack) & (newton < high + slack)
-        # at times halved nevertheless, lest steps creep where rounding hides the slope
-        found = inside & (jnp.abs(change) * slope <= 8 * (eps + rounding / above))
+        # log[P/(1 − P)] is nearly linear in log x below the median, in x above
+        newton = at + jnp.where(target > 0, jnp.log1p(jnp.maximum(change, -0.9)), change)
+        inside = slope > 0
+        # each step squares the error, down to that of the rounding
+        noise = 64 * (eps * (1 + a + jnp.abs(log_p)) + rounding / above)
+        found = inside & (jnp.abs(change) * slope <= jnp.sqrt(eps) + noise)
         halved = ~found & (i % HALVED == HALVED - 1)
-        return i + 1, low, high, jnp.where(inside & ~halved, newton, (low + high) / 2), found
+        held = jnp.clip(newton, low, high)
+        return i + 1, low, high, jnp.where(inside & ~halved, held, (low + high) / 2), found
 
     def unfinished(state: Any) -> Any:
         i, low, high, _, found = state
