@@ -14,6 +14,8 @@ from degmm.calibration.panels import nodes_in, shared_bounds
 
 STEPS = (-3.0, -1.0, 1.0, 5.0)
 """Where a component's own panels part, in standard deviations above its mean: quantiles take long"""
+GROUPS = 2
+"""Of panels, one after the other: what is computed of one fits the processor's caches"""
 PANELS, NODES = 6, 4
 """Of a mixture, and of Gauss and Legendre's rule in each: to about 1e-5 of the scale"""
 
@@ -60,7 +62,7 @@ def _apart_and_slopes(
     are many of need not be kept for a second pass.
     """
 
-    def panel(totals: Any, of_one: Any) -> Any:
+    def group(totals: Any, of_one: Any) -> Any:
         at, mass = (part[:, None] for part in of_one)
         each, pulled = jax.vjp(lambda *theta: family.cdf(at, *theta), *parameters)
         apart = each - (weights * each).sum(axis=1, keepdims=True)
@@ -68,7 +70,8 @@ def _apart_and_slopes(
         return jax.tree.map(jnp.add, totals, (by_weight, *pulled(2 * mass * weights * apart))), None
 
     zero = jnp.zeros_like(weights)
-    slopes, _ = jax.lax.scan(panel, (zero,) * (1 + len(parameters)), (x, mass))
+    groups = tuple(part.reshape(GROUPS, -1, part.shape[2]) for part in (x, mass))
+    slopes, _ = jax.lax.scan(group, (zero,) * (1 + len(parameters)), groups)
     return (weights * slopes[0]).sum(axis=0), slopes
 
 

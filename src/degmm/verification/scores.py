@@ -192,7 +192,7 @@ def _crps(
 def _crps_of_sorted(
     x: Float[np.ndarray, "n M"], y: Float[np.ndarray, "n 1"], fair: bool
 ) -> Float[np.ndarray, "n"]:
-    """Return the mean of |x − y| less half the mean of |x − x'|: of all pairs, or, if fair, of two members."""
+    """Return the mean of |x − y| less half that of |x − x'| over all pairs or, if fair, over two members."""
     M = x.shape[1]
     ranks = 2 * np.arange(1, M + 1) - M - 1
     pairs = ((x - y) @ ranks) / (M * (M - 1 if fair else M))  # about y, lest digits be lost

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import digamma, gammaln, ndtri
+from jax.scipy.special import ndtri
 from jaxtyping import Float
 
 from degmm.arrays import Array
@@ -83,21 +83,36 @@ def log_gamma_weight(a: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Ar
     return a * jnp.log(x / a) + (a - x) - _log_root(a)
 
 
+def log_factorial(a: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Return log Γ(a + 1), for a > 0."""
+    return _log_root(a) - a + a * jnp.log(a)
+
+
 @jax.custom_jvp
 def _log_root(a: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return log[Γ(a + 1) e^a / a^a], nearly that of √(2πa)."""
-    large = jnp.maximum(a, STIRLING_FROM)
-    return jnp.where(
-        a > STIRLING_FROM,
-        jnp.log(ROOT_TWO_PI * jnp.sqrt(large)) + _stirling(large)[0],
-        gammaln(a + 1) + a - a * jnp.log(a),
-    )
+    m = STEPS[np.dtype(a.dtype)].raised
+    large, raised = jnp.maximum(a, STIRLING_FROM), a + m
+    product = jnp.ones_like(a)
+    for n in range(1, m + 1):
+        product = product * (jnp.minimum(a, STIRLING_FROM) + n)
+    by_raising = raised * jnp.log(raised) - a * jnp.log(a) - m + _log_root_of_large(raised) - jnp.log(product)
+    return jnp.where(a > STIRLING_FROM, _log_root_of_large(large), by_raising)
+
+
+def _log_root_of_large(a: Any) -> Any:
+    return jnp.log(ROOT_TWO_PI * jnp.sqrt(a)) + _stirling(a)[0]
 
 
 @_log_root.defjvp
 def _log_root_jvp(primals: Any, tangents: Any) -> Any:
     (a,), (da,) = primals, tangents
-    return _log_root(a), (digamma(a + 1) - jnp.log(a)) * da
+    m = STEPS[np.dtype(a.dtype)].raised
+    large, raised = jnp.maximum(a, STIRLING_FROM), a + m
+    # ψ(a + 1) − log a, of ψ(a + 1) = ψ(a + m + 1) − Σ_n 1/(a + n)
+    harmonic = sum(1 / (a + n) for n in range(1, m + 1))
+    by_raising = jnp.log(raised / a) + 0.5 / raised + _stirling(raised)[1] - harmonic
+    return _log_root(a), jnp.where(a > STIRLING_FROM, 0.5 / large + _stirling(large)[1], by_raising) * da
 
 
 def log_gamma_cdf(a: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -195,7 +210,7 @@ def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Arra
     """
     a, p = jnp.broadcast_arrays(a, p)
     # P(a, x) ≤ x^a / Γ(a + 1) bounds the root from below.
-    low = jnp.maximum((jnp.log(p) + gammaln(a + 1)) / a, -650.0)
+    low = jnp.maximum((jnp.log(p) + log_factorial(a)) / a, -650.0)
     high = jnp.log(a + 12 * jnp.sqrt(a) + 45)
     low = jnp.minimum(low, high)
     eps = jnp.finfo(a.dtype).eps
