@@ -118,7 +118,7 @@ def test_score_of_trainings(name):
         held = [jnp.asarray(part) for part in parts]
 
         def totals(*parts):
-            values = training_crps(family, y, *parts)
+            values = training_crps(family, y, *(part.T for part in parts))
             return values.sum(), values
 
         both = jax.value_and_grad(totals, tuple(range(len(held))), has_aux=True)
@@ -141,7 +141,7 @@ def test_score_of_trainings(name):
 def test_training_score_of_one_component_is_its_own():
     y, (_, location, scale) = mixtures("censored_logistic", np.random.default_rng(6), K=1)
     with precision_of(np.float64):
-        found = training_crps(FAMILIES["censored_logistic"], y, np.ones_like(scale), location, scale)
+        found = training_crps(FAMILIES["censored_logistic"], y, np.ones_like(scale.T), location.T, scale.T)
     for i in range(3):
         F = partial(stats.logistic.cdf, loc=location[i, 0], scale=scale[i, 0])
         below = integrate.quad(lambda x, F=F: F(x) ** 2, 0, y[i], epsabs=1e-11)[0]

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from degmm.arrays import Array
 from degmm.calibration.families import FAMILIES, PredictiveFamily
-from degmm.calibration.gated import Experts, Gate, Regimes, distributions, initial, responsibilities
+from degmm.calibration.gated import Experts, Gate, Regimes, by_expert, initial, responsibilities
 from degmm.calibration.linear import filled, padded_size
 from degmm.calibration.training_score import training_crps
 from degmm.compilation import jit
@@ -128,11 +128,11 @@ def _train(
 
     def loss(regimes: Regimes, batch: Int[Array, "b"]) -> Float[Array, ""]:
         gamma = responsibilities(regimes.gate, cases.features[batch])
-        parts = distributions(of, regimes.experts, cases.regressors[batch])
-        D = cases.y.shape[1]
-        rows = [part.reshape(-1, part.shape[2]) for part in parts]
-        crps = training_crps(of, cases.y[batch].reshape(-1), jnp.repeat(gamma, D, axis=0), *rows)
-        return (shares[batch] * crps.reshape(-1, D)).sum(axis=1).mean()
+        parts = by_expert(of, regimes.experts, cases.regressors[batch])
+        K, D, _ = parts[0].shape
+        rows = [part.reshape(K, -1) for part in parts]
+        crps = training_crps(of, cases.y[batch].T.reshape(-1), jnp.tile(gamma.T, (1, D)), *rows)
+        return (shares[batch].T * crps.reshape(D, -1)).sum(axis=0).mean()
 
     def step(state: Any, at: Any) -> Any:
         regimes, moments = state

@@ -21,46 +21,58 @@ PANELS, NODES = 6, 4
 
 
 def training_crps(
-    family: PredictiveFamily, y: Float[Array, "N"], weights: Float[Array, "N K"], *parameters: Any
+    family: PredictiveFamily, y: Float[Array, "N"], weights: Float[Array, "K N"], *parameters: Any
 ) -> Float[Array, "N"]:
     """Return the CRPS of mixtures: that of :func:`degmm.calibration.mixtures.crps_mixture`, less precisely.
 
+    The cases are the last axis here, so that sums over the others run over many cases at once.
     Its derivative, of the first order alone, is that of the sum over the nodes, which do not move.
     """
     if family.name == "normal":
-        return crps_normal_mixture(y, weights, *parameters)
-    weights, *parameters = (part.T for part in (weights, *parameters))
-    scores = (weights * family.crps(y, *parameters)).sum(axis=0)
-    if len(weights) == 1:
-        return scores
-    held = jax.lax.stop_gradient(parameters)
-    mean, std = family.mean(*held), family.std(*held)
-    ends = mean + std * jnp.asarray(STEPS, mean.dtype)[:, None, None]
-    ends = jnp.maximum(ends, 0) if family.from_zero else ends
-    x, mass = nodes_in(shared_bounds(ends, PANELS), NODES)
-    return scores - _apart(family, x, mass, weights, *parameters)
+        return crps_normal_mixture(y, weights.T, *(part.T for part in parameters))
+    return _score(family, y, weights, *parameters)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _score(family: PredictiveFamily, y: Any, weights: Any, *parameters: Any) -> Float[Array, "N"]:
+    return _score_and_slopes(family, y, weights, *parameters)[0]
+
+
+def _score_and_slopes(
+    family: PredictiveFamily, y: Any, weights: Any, *parameters: Any
+) -> tuple[Any, tuple[Any, ...]]:
+    """Return the score, and its derivatives by the weights and by each parameter.
+
+    Found with the values, they need no second pass. The loops keep the compiler from making what is large
+    a part of small loops over arrays in another order, which takes it several times as long.
+    """
+
+    def own_score(_: None, of_one: Any) -> Any:
+        value, pulled = jax.vjp(lambda *theta: family.crps(y, *theta), *of_one)
+        return None, (value, *pulled(jnp.ones_like(value)))
+
+    _, (values, *slopes) = jax.lax.scan(own_score, None, parameters)
+    scores, by_weight = (weights * values).sum(axis=0), values
+    by_parameter = [weights * slope for slope in slopes]
+    if len(weights) == 1:
+        return scores, (by_weight, *by_parameter)
+    mean, std = family.mean(*parameters), family.std(*parameters)
+    ends = mean + std * jnp.asarray(STEPS, mean.dtype)[:, None, None]
+    ends = jnp.maximum(ends, 0) if family.from_zero else ends
+    nodes = nodes_in(shared_bounds(ends, PANELS), NODES)
+    apart = _apart(family, *nodes, weights, *parameters)
+    slopes = [one - other for one, other in zip((by_weight, *by_parameter), apart, strict=True)]
+    return scores - (weights * apart[0]).sum(axis=0), tuple(slopes)
+
+
 def _apart(
     family: PredictiveFamily,
     x: Float[Array, "C G N"],
     mass: Float[Array, "C G N"],
     weights: Float[Array, "K N"],
     *parameters: Any,
-) -> Float[Array, "N"]:
-    """Return ∫ Σ_k w_k (F_k − F)² dx, with F = Σ_k w_k F_k."""
-    return _apart_and_slopes(family, x, mass, weights, *parameters)[0]
-
-
-def _apart_and_slopes(
-    family: PredictiveFamily, x: Any, mass: Any, weights: Any, *parameters: Any
-) -> tuple[Any, Any]:
-    """Return the integral, and its derivatives by the weights and by each parameter.
-
-    The derivatives need no more than the distributions' own at the nodes. Found with them, what the nodes
-    are many of need not be kept for a second pass.
-    """
+) -> tuple[Float[Array, "K N"], ...]:
+    """Return the derivatives of ∫ Σ_k w_k (F_k − F)² dx with F = Σ_k w_k F_k, first those by the weights."""
 
     def group(totals: Any, of_one: Any) -> Any:
         at, mass = (part[:, None] for part in of_one)
@@ -69,18 +81,14 @@ def _apart_and_slopes(
         by_weight = (mass * apart**2).sum(axis=0)
         return jax.tree.map(jnp.add, totals, (by_weight, *pulled(2 * mass * weights * apart))), None
 
-    zero = jnp.zeros_like(weights)
     groups = tuple(part.reshape(GROUPS, -1, part.shape[2]) for part in (x, mass))
-    slopes, _ = jax.lax.scan(group, (zero,) * (1 + len(parameters)), groups)
-    return (weights * slopes[0]).sum(axis=0), slopes
-
-
-def _forward(family: PredictiveFamily, *arguments: Any) -> tuple[Any, Any]:
-    return _apart_and_slopes(family, *arguments)
+    start = (jnp.zeros_like(weights),) * (1 + len(parameters))
+    slopes, _ = jax.lax.scan(group, start, groups)
+    return tuple(slopes)
 
 
 def _backward(family: PredictiveFamily, slopes: Any, incoming: Any) -> tuple[Any, ...]:
-    return None, None, *(incoming * slope for slope in slopes)
+    return None, *(incoming * slope for slope in slopes)
 
 
-_apart.defvjp(_forward, _backward)
+_score.defvjp(_score_and_slopes, _backward)
