@@ -13,6 +13,7 @@ from degmm.calibration.observations import observations_of
 from degmm.ensembles import Ensemble
 from degmm.ensembles.matching import with_variables
 from degmm.ensembles.times import as_times, time_name
+from degmm.inference.progress import TrainingProgress
 from degmm.verification import (
     DieboldMariano,
     central_interval,
@@ -56,6 +57,8 @@ class Evaluation:
     """Whether the climatology is one of the time of the year"""
     held_out: dict[str, Any] = field(default_factory=dict)
     """Forecasts of the cases of the fits, each by a fit to other blocks of them"""
+    _scores: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    """CRPS that were computed before: those of mixtures take long"""
 
     @property
     def emos(self) -> list[str]:
@@ -69,7 +72,9 @@ class Evaluation:
 
     def crps(self, name: str, d: int) -> Float[np.ndarray, "n"]:
         """Return the CRPS of the cases of the test, of variable d."""
-        return crps_of(margin(self.forecasts[name], d), observed_of(self.test)[:, d])
+        if (name, d) not in self._scores:
+            self._scores[name, d] = crps_of(margin(self.forecasts[name], d), observed_of(self.test)[:, d])
+        return self._scores[name, d]
 
     def inside(self, name: str, d: int) -> Float[np.ndarray, "n"]:
         """Return 1 where the observation of variable d lay in its 90 % interval, 0 where not, or NaN."""
@@ -185,6 +190,7 @@ def evaluate(
     context: Sequence[str] | None = None,
     folds: int = 0,
     tell: Callable[[str], None] = lambda _: None,
+    progress: bool = False,
 ) -> Evaluation:
     """Fit a calibration by regime and what it must beat, and forecast the cases of a test.
 
@@ -200,6 +206,8 @@ def evaluate(
         Blocks of the training for forecasts of held-out cases; 0 for none.
     tell : callable
         Is told what comes next.
+    progress : bool
+        Whether to show which fit it is at.
 
     Returns
     -------
@@ -223,15 +231,30 @@ def evaluate(
     past, seasonal = climatology(train, test)
     forecasts: dict[str, Any] = {CLIMATOLOGY: past, RAW: members(test)}
     held_out: dict[str, Any] = {RAW: members(train)} if folds else {}
-    for name, (calibration, its_context) in calibrations.items():
-        tell(f"fitting {name} to {len(train)} cases" + (f", and to {folds} parts of them" if folds else ""))
-        calibration.fit(train, context=its_context)
-        if calibration.result_ is Result.NON_FINITE:
-            raise ValueError(f"X: {name}: {calibration.result_.value}")
-        forecasts[name] = calibration.predict(test)
-        if folds:
-            found = cross_validated(calibration, train, context=its_context, n_blocks=folds)
-            held_out[name] = replace(found, labels=None)
+    with TrainingProgress(progress, len(calibrations) * (1 + folds), "calibrating", "fit") as shown:
+        for i, (name, (calibration, its_context)) in enumerate(calibrations.items()):
+            tell(
+                f"fitting {name} to {len(train)} cases" + (f", and to {folds} parts of them" if folds else "")
+            )
+
+            def report(done: int, text: str, before: int = i * (1 + folds), name: str = name) -> None:
+                shown.report(before + done, f"{name}, {text}")
+
+            report(0, "all cases")
+            calibration.fit(train, context=its_context)
+            if calibration.result_ is Result.NON_FINITE:
+                raise ValueError(f"X: {name}: {calibration.result_.value}")
+            forecasts[name] = calibration.predict(test)
+            if folds:
+                report(1, f"{folds} parts of them")
+                found = cross_validated(
+                    calibration,
+                    train,
+                    context=its_context,
+                    n_blocks=folds,
+                    tell=lambda done, text, report=report: report(1 + done, text),
+                )
+                held_out[name] = replace(found, labels=None)
     return Evaluation(train, test, model, forecasts, seasonal, held_out)
 
 

@@ -3,7 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -65,6 +65,16 @@ class Calibration(BaseEstimator, ABC):
     _recipe: PredictorRecipe
     _observed: Scaling
     """Units of the observations"""
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any = None, *, context: Any = None, sample_weight: Any = None) -> Self:
+        """Fit the parameters, and say what the fit is."""
+
+    def fit_to_forecast(
+        self, X: Any, y: Any = None, *, context: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Fit as :meth:`fit` does, but leave out what only describes the fit."""
+        return self.fit(X, y, context=context, sample_weight=sample_weight)
 
     @abstractmethod
     def predict(self, X: Any, context: Any = None) -> Forecast:

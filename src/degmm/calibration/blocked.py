@@ -1,7 +1,7 @@
 """Calibrations judged on cases held out in blocks of time, and the number of regimes chosen by it."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from degmm.ensembles import Ensemble, labelled
 from degmm.ensembles.context import named_context
 from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_components, check_context, check_integer, check_weights
+from degmm.threads import in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,7 @@ def cross_validated(
     context: Any = None,
     sample_weight: Any = None,
     n_blocks: int = 5,
+    tell: Callable[[int, str], None] = lambda done, text: None,
 ) -> Forecast:
     """Return forecasts of all cases, each by a fit to the other blocks of cases.
 
@@ -56,6 +58,8 @@ def cross_validated(
         As for :meth:`degmm.calibration.EMOS.fit`.
     n_blocks : int
         Number of blocks, at least 2.
+    tell : callable
+        Is told after each fit how many are done, and in words which.
 
     Returns
     -------
@@ -78,26 +82,30 @@ def cross_validated(
     observed = observed[:, 0] if D == 1 else observed
     weights = check_weights(sample_weight, n, data)
     whole = _of_rows(of_cases(data, context, "context", of_variables=False), n)
-    parts = []
-    for test in _blocks(n, n_blocks):
+    blocks = _blocks(n, n_blocks)
+
+    def held_out(block: int) -> Forecast:
+        test = blocks[block]
         train = np.setdiff1d(np.arange(n), test)
+        of_train, of_test = (_rows_of(whole, rows) for rows in (train, test))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                fitted = clone(calibration).fit(
-                    _safe_indexing(data, train),
-                    observed[train],
-                    context=whole if isinstance(whole, tuple | None) else whole[train],
-                    sample_weight=weights[train],
-                )
+            fitted = clone(calibration).fit_to_forecast(
+                _safe_indexing(data, train),
+                observed[train],
+                context=of_train,
+                sample_weight=weights[train],
+            )
         except ValueError as error:
             ends = f"{test[0]} to {test[-1]}"
             raise ValueError(f"n_blocks: the fit without cases {ends} failed: {error}") from error
-        parts.append(
-            fitted.predict(
-                _safe_indexing(data, test), whole if isinstance(whole, tuple | None) else whole[test]
-            )
-        )
+        return fitted.predict(_safe_indexing(data, test), of_test)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        parts = []
+        for part in in_threads(held_out, n_blocks):
+            parts.append(part)
+            tell(len(parts), f"without block {len(parts)} of {n_blocks}")
     return _joined(parts, data if isinstance(data, Ensemble) else None)
 
 
@@ -110,6 +118,7 @@ def select_regimes(
     context: Any = None,
     sample_weight: Any = None,
     n_blocks: int = 5,
+    tell: Callable[[int, str], None] = lambda done, text: None,
 ) -> RegimeSelection:
     """Compare numbers of regimes by the CRPS of cases held out in blocks, on the cases of a training.
 
@@ -117,7 +126,7 @@ def select_regimes(
     ----------
     calibration : RegimeEMOS
         The settings of the fits; its own ``n_components`` is not used.
-    X, y, context, sample_weight, n_blocks
+    X, y, context, sample_weight, n_blocks, tell
         As for :func:`cross_validated`.
     components : iterable of int
         Numbers of regimes.
@@ -143,9 +152,15 @@ def select_regimes(
     observed = observations_of(data, y, (n, D))
     weights = check_weights(sample_weight, n, data)
     rows = {}
-    for K in wanted:
+    for i, K in enumerate(wanted):
         model = clone(calibration).set_params(n_components=K)
-        forecast = cross_validated(model, data, y, context=context, sample_weight=weights, n_blocks=n_blocks)
+
+        def tell_of(done: int, text: str, before: int = i * n_blocks, K: int = K) -> None:
+            tell(before + done, f"{K} {'regime' if K == 1 else 'regimes'}, {text}")
+
+        forecast = cross_validated(
+            model, data, y, context=context, sample_weight=weights, n_blocks=n_blocks, tell=tell_of
+        )
         crps = np.asarray(forecast.crps(observed.reshape(forecast.shape))).reshape(n, D)
         rows[K] = _mean_and_error(crps, weights, _blocks(n, n_blocks))
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["crps", "crps_se"])
@@ -166,6 +181,10 @@ def _of_rows(context: Any, n: int) -> Any:
     if context is None or names is not None:
         return names
     return check_context(context, n)
+
+
+def _rows_of(context: Any, rows: Int[np.ndarray, "r"]) -> Any:
+    return context if isinstance(context, tuple | None) else context[rows]
 
 
 def _joined(parts: list[Forecast], labels: Ensemble | None) -> Forecast:

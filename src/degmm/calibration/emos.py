@@ -17,9 +17,11 @@ from degmm.calibration.linear import (
     Cases,
     design,
     n_parameters,
+    narrowed,
     objective,
     predicted,
     starts,
+    widened,
 )
 from degmm.calibration.minimisation import Minimum, Result, minimise
 from degmm.calibration.predictors import Predictors
@@ -234,9 +236,10 @@ class EMOS(Calibration):
             design(predictors.log_spread[rows, d], context),
             share,
         )
-        first = starts(family, cases, self.n_init, rng)
-        found = minimise(objective(family.name, self.loss), first, cases.filled(), self.max_iter)
         P = cases.for_scale.shape[1]
+        first = widened(starts(family, cases, self.n_init, rng), P)
+        found = minimise(objective(family.name, self.loss), first, cases.filled(), self.max_iter)
+        found = found._replace(parameters=narrowed(found.parameters, P))
         log_scale = cases.for_scale @ found.parameters[P : 2 * P]
         at_end = (log_scale <= LOG_SCALES[0]) | (log_scale >= LOG_SCALES[1])
         if at_end.any() and found.result is not Result.NON_FINITE:

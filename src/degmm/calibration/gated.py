@@ -81,7 +81,14 @@ def distributions(
     family: PredictiveFamily, experts: Experts, regressors: Float[Array, "n D P"]
 ) -> tuple[Float[Array, "n D K"], ...]:
     """Return location, scale and, in families with one, shift of each expert."""
-    location, log_scale = jnp.einsum("ndp,kjdp->jndk", regressors, experts.shared + experts.own)
+    return tuple(part.T for part in by_expert(family, experts, regressors))
+
+
+def by_expert(
+    family: PredictiveFamily, experts: Experts, regressors: Float[Array, "n D P"]
+) -> tuple[Float[Array, "K D n"], ...]:
+    """Return what :func:`distributions` does, with the cases last."""
+    location, log_scale = jnp.einsum("ndp,kjdp->jkdn", regressors, experts.shared + experts.own)
     parts = (family.link(location), jnp.exp(jnp.clip(log_scale, *LOG_SCALES)))
     if not family.shifted:
         return parts

@@ -1,6 +1,5 @@
 """Training of gate and experts together, on the CRPS of their mixture, several networks side by side."""
 
-from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,11 +10,10 @@ from jaxtyping import Float, Int
 
 from degmm.arrays import Array
 from degmm.calibration.families import FAMILIES, PredictiveFamily
-from degmm.calibration.gated import Experts, Gate, Regimes, distributions, initial, responsibilities
-from degmm.calibration.linear import filled
-from degmm.calibration.mixtures import COARSE, crps_mixture
+from degmm.calibration.gated import Experts, Gate, Regimes, by_expert, initial, responsibilities
+from degmm.calibration.linear import filled, padded_size
+from degmm.calibration.training_score import training_crps
 from degmm.compilation import jit
-from degmm.moments import bucket
 from degmm.precision import precision_of
 
 
@@ -84,8 +82,9 @@ def train(
     Training
     """
     n = len(cases.y)
-    y, features, regressors = (filled(np.asarray(part), bucket(n)) for part in cases[:3])
-    weights = np.pad(np.asarray(cases.weights), [(0, bucket(n) - n), (0, 0)])
+    size = padded_size(n)
+    y, features, regressors = (filled(np.asarray(part), size) for part in cases[:3])
+    weights = np.pad(np.asarray(cases.weights), [(0, size - n), (0, 0)])
     weights = weights / weights.max()  # float32 has no very small ones
     of_case = weights[:n].sum(axis=1)
     drawn = []
@@ -96,7 +95,9 @@ def train(
     batches = np.stack(drawn)
     with precision_of(np.float32):
         parts = [jnp.asarray(part, jnp.float32) for part in (y, features, regressors, weights)]
-        found = _compiled(family, settings)(
+        found = _compiled(
+            FAMILIES[family],
+            settings,
             jax.random.split(jax.random.key(int(rng.integers(2**31 - 1))), settings.n_networks),
             batches,
             GatedCases(*parts),
@@ -113,11 +114,6 @@ def decays(settings: GatedSettings) -> Regimes:
     return Regimes(gate, experts)
 
 
-@lru_cache(maxsize=16)
-def _compiled(family: str, settings: GatedSettings) -> Any:
-    return jit(partial(_train, FAMILIES[family], settings))
-
-
 def _train(
     of: PredictiveFamily,
     settings: GatedSettings,
@@ -132,13 +128,11 @@ def _train(
 
     def loss(regimes: Regimes, batch: Int[Array, "b"]) -> Float[Array, ""]:
         gamma = responsibilities(regimes.gate, cases.features[batch])
-        parts = distributions(of, regimes.experts, cases.regressors[batch])
-        D = cases.y.shape[1]
-        rows = [part.reshape(-1, part.shape[2]) for part in parts]
-        crps = crps_mixture(
-            of, cases.y[batch].reshape(-1), jnp.repeat(gamma, D, axis=0), *rows, panels=COARSE
-        )
-        return (shares[batch] * crps.reshape(-1, D)).sum(axis=1).mean()
+        parts = by_expert(of, regimes.experts, cases.regressors[batch])
+        K, D, _ = parts[0].shape
+        rows = [part.reshape(K, -1) for part in parts]
+        crps = training_crps(of, cases.y[batch].T.reshape(-1), jnp.tile(gamma.T, (1, D)), *rows)
+        return (shares[batch].T * crps.reshape(D, -1)).sum(axis=0).mean()
 
     def step(state: Any, at: Any) -> Any:
         regimes, moments = state
@@ -158,3 +152,6 @@ def _train(
         return regimes, losses
 
     return jax.vmap(one)(keys, batches)
+
+
+_compiled = jit(_train, static_argnums=(0, 1))

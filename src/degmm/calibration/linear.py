@@ -12,7 +12,6 @@ from degmm.arrays import Array
 from degmm.calibration.families import FAMILIES, PredictiveFamily
 from degmm.choices import find
 from degmm.compilation import jit
-from degmm.moments import bucket
 from degmm.precision import precision_of
 
 LOG_SCALES = (-15.0, 15.0)
@@ -38,10 +37,39 @@ class Cases(NamedTuple):
     """Of sum 1"""
 
     def filled(self) -> "Cases":
-        """Return the cases with others of weight 0, up to one of a few numbers."""
-        n = len(self.weights)
-        y, for_location, for_scale = (filled(np.asarray(part), bucket(n)) for part in self[:3])
-        return Cases(y, for_location, for_scale, np.pad(np.asarray(self.weights), (0, bucket(n) - n)))
+        """Return the cases with others of weight 0 and columns of zeros, up to one of a few sizes."""
+        n, (_, P) = padded_size(len(self.weights)), self.for_location.shape
+        extra = [(0, 0), (0, padded_columns(P) - P)]
+        location, scale = (np.pad(filled(np.asarray(part), n), extra) for part in self[1:3])
+        weights = np.pad(np.asarray(self.weights), (0, n - len(self.weights)))
+        return Cases(filled(np.asarray(self.y), n), location, scale, weights)
+
+
+COLUMNS = 4
+"""The columns of a fit are filled up to a multiple: with context or without, it is one program"""
+
+
+def padded_columns(n_columns: int) -> int:
+    """Return the columns that a fit is filled up to."""
+    return -(-n_columns // COLUMNS) * COLUMNS
+
+
+def widened(parameters: Float[np.ndarray, "S Q"], n_columns: int) -> Float[np.ndarray, "S R"]:
+    """Return parameters for filled cases: those of columns of zeros are 0, and stay so."""
+    alpha, beta, tail = np.split(parameters, [n_columns, 2 * n_columns], axis=1)
+    extra = np.zeros((len(parameters), padded_columns(n_columns) - n_columns))
+    return np.concatenate([alpha, extra, beta, extra, tail], axis=1)
+
+
+def narrowed(parameters: Float[np.ndarray, "R"], n_columns: int) -> Float[np.ndarray, "Q"]:
+    """Return the parameters without those of columns of zeros."""
+    wide = padded_columns(n_columns)
+    return np.concatenate([parameters[:n_columns], parameters[wide:][:n_columns], parameters[2 * wide :]])
+
+
+def padded_size(n: int) -> int:
+    """Return n rounded up to a power of two: a fit and those to parts of its cases share a program."""
+    return max(64, 1 << (n - 1).bit_length())
 
 
 def n_parameters(family: PredictiveFamily, n_columns: int) -> int:
@@ -73,9 +101,7 @@ def distribution(
     return location, scale, jnp.broadcast_to(shift, scale.shape)
 
 
-@cache
-def _compiled_distribution(family: str) -> Callable[..., Any]:
-    return jit(partial(distribution, FAMILIES[family]))
+_compiled = jit(distribution, static_argnums=(0,))
 
 
 def predicted(
@@ -86,9 +112,9 @@ def predicted(
 ) -> list[Float[np.ndarray, "n"]]:
     """Return what :func:`distribution` does, for any number of cases with few compilations."""
     n = len(for_location)
-    designs = [filled(part, bucket(n)) for part in (for_location, for_scale)]
+    designs = [filled(part, padded_size(n)) for part in (for_location, for_scale)]
     with precision_of(np.float64):
-        parts = _compiled_distribution(family.name)(jnp.asarray(parameters), *map(jnp.asarray, designs))
+        parts = _compiled(family, jnp.asarray(parameters), *map(jnp.asarray, designs))
     return [np.asarray(part)[:n] for part in parts]
 
 
@@ -112,13 +138,16 @@ LOSSES: dict[str, Callable[..., Any]] = {"crps": _crps, "likelihood": _negative_
 @cache
 def objective(family: str, loss: str) -> Callable[[Any, Cases], Any]:
     """Return the weighted mean loss as a function of parameters and cases, the same object each time."""
-    of, score = FAMILIES[family], find("loss", loss, LOSSES)
+    find("loss", loss, LOSSES)
+    return partial(mean_loss, FAMILIES[family], loss)
 
-    def mean_loss(parameters: Float[Array, "Q"], cases: Cases) -> Float[Array, ""]:
-        predicted = distribution(of, parameters, cases.for_location, cases.for_scale)
-        return cases.weights @ score(of, cases.y, *predicted)
 
-    return mean_loss
+def mean_loss(
+    family: PredictiveFamily, loss: str, parameters: Float[Array, "Q"], cases: Cases
+) -> Float[Array, ""]:
+    """Return the weighted mean of a loss."""
+    predicted = distribution(family, parameters, cases.for_location, cases.for_scale)
+    return cases.weights @ LOSSES[loss](family, cases.y, *predicted)
 
 
 def starts(

@@ -3,47 +3,23 @@
 All functions are of y (N,), weights (N, K) and parameters (N, K) each, compile, and return (N,).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.scipy.special import logsumexp, ndtr
 from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.calibration.families import PredictiveFamily
 from degmm.calibration.families.special import log_normal_density
+from degmm.calibration.panels import Ruler, nodes_in
 
-
-class Panels(NamedTuple):
-    """How a mixture's CRPS is integrated."""
-
-    ends: tuple[float, ...]
-    """Where the panels part, of each component: the quantiles of these probabilities, which are those up to
-    ½, and of the others from above; or so many standard deviations above its mean"""
-    nodes: int
-    """Of Gauss and Legendre's rule in each panel"""
-    by_moments: bool = False
-
-    def of(self, family: PredictiveFamily, parameters: Any) -> Float[Array, "N E"]:
-        """Return the ends of the panels in rising order."""
-        if self.by_moments:
-            steps = jnp.asarray(self.ends, parameters[0].dtype)
-            mean, std = (part(*parameters)[:, :, None] for part in (family.mean, family.std))
-            ends = mean + steps * std
-            ends = jnp.maximum(ends, 0) if family.from_zero else ends
-        else:
-            levels = [*self.ends, *(1 - p for p in reversed(self.ends[:-1]))]
-            each = [part[:, :, None] for part in parameters]
-            ends = family.quantile(jnp.asarray(levels, parameters[0].dtype), *each)
-        return jnp.sort(ends.reshape(len(ends), -1), axis=1)
-
-
-FINE = Panels((1e-13, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.15, 0.3, 0.5), 12)
-"""To about 1e-9 of the scale"""
-COARSE = Panels((-4.0, -1.5, 0.0, 1.5, 5.0), 3, by_moments=True)
-"""To about 1e-3 of it, for trainings: quantiles take long, to compile and to compute"""
+HALF = (1e-13, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.15, 0.3)
+LEVELS = (*HALF, 0.5, *(1 - p for p in reversed(HALF)))
+"""Probabilities at whose quantiles the panels part that resolve a distribution, to about 1e-9 of its scale"""
+NODES = 12
+"""Of Gauss and Legendre's rule in each panel"""
 RELATIVE_WIDTH = 2e-11
 """Of the bracket of a quantile at the end of the bisection"""
 MOST_STEPS = 200
@@ -79,29 +55,34 @@ def crps_mixture(
     y: Float[Array, "N"],
     weights: Float[Array, "N K"],
     *parameters: Any,
-    panels: Panels = FINE,
 ) -> Float[Array, "N"]:
     """Return the CRPS of mixtures of any family.
 
     Σ_k w_k CRPS(F_k, y) − ∫ Σ_k w_k (F_k(x) − F(x))² dx: the integral, which is not one of y and smooth
-    apart from 0, where a distribution may begin, by Gauss and Legendre's rule in panels that part at
-    points of the components. Normals have a closed form.
+    apart from 0, where a distribution may begin, by Gauss and Legendre's rule in panels as narrow as the
+    components need. Normals have a closed form. For values: it has no derivative.
     """
     if family.name == "normal":
         return crps_normal_mixture(y, weights, *parameters)
-    scores = (weights * family.crps(y[:, None], *parameters)).sum(axis=1)
-    if weights.shape[1] == 1:
+    weights, *parameters = (part.T for part in (weights, *parameters))
+    scores = (weights * family.crps(y, *parameters)).sum(axis=0)
+    if len(weights) == 1:
         return scores
-    ends = panels.of(family, jax.lax.stop_gradient(parameters))
-    expanded = [part[:, :, None] for part in parameters]
-    nodes, masses = np.polynomial.legendre.leggauss(panels.nodes)
-    half = (ends[:, 1:] - ends[:, :-1])[:, :, None] / 2
-    x = (ends[:, :-1, None] + half + half * jnp.asarray(nodes)).reshape(len(weights), 1, -1)
-    mass = (half * jnp.asarray(masses)).reshape(len(weights), -1)
-    each = family.cdf(x, *expanded)
-    whole = (weights[:, :, None] * each).sum(axis=1, keepdims=True)
-    apart = (weights[:, :, None] * (each - whole) ** 2).sum(axis=1)
-    return scores - (mass * apart).sum(axis=1)
+    levels = jnp.asarray(LEVELS, scores.dtype)[:, None, None]
+    ruler = Ruler.of(family.quantile(levels, *parameters))
+    length = ruler.length
+    count = jnp.ceil(jnp.where(jnp.isfinite(length), length, 1).max()).astype(jnp.int32)
+
+    def panel(j: Any, state: Any) -> Any:
+        total, low = state
+        high = ruler.at((j + 1) / count)
+        (x,), (mass,) = nodes_in(jnp.stack([low, high]), NODES)
+        each = family.cdf(x[:, None], *parameters)
+        apart = each - (weights * each).sum(axis=1, keepdims=True)
+        return total + (mass * (weights * apart**2).sum(axis=1)).sum(axis=0), high
+
+    apart, _ = jax.lax.fori_loop(0, count, panel, (jnp.zeros_like(scores), ruler.x[0]))
+    return scores - apart
 
 
 def logpdf_mixture(
@@ -147,8 +128,8 @@ def quantile_mixture(
         return n + 1, jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
     _, low, high = jax.lax.while_loop(unfinished, step, (0, first, last))
-    at_start = cdf_mixture(family, first, weights, *parameters) >= p  # such as a mass at 0
-    return jnp.where(open_ended, outermost, jnp.where(at_start, first, high))
+    # where every middle reached p, so does the first, such as one with a mass at 0
+    return jnp.where(open_ended, outermost, jnp.where(low > first, high, first))
 
 
 def mean_mixture(

@@ -153,35 +153,13 @@ class RegimeEMOS(Calibration):
             If an argument is wrong, there are no observations or fewer cases than regimes or than parameters
             of an expert, values are infinite, or a column of the context does not vary.
         """
-        find("gate", self.gate, dict.fromkeys(GATES))
-        K = check_integer("n_components", self.n_components, 1)
-        if self.gate == "deep" and self.mixture is not None:
-            raise ValueError("mixture: has no effect with gate='deep'; leave it out")
-        shrinkage = check_number("shrinkage", self.shrinkage, 0)
-        settings = self._settings(K)
-        rng = generator(self.random_state)
-        family = find_family(self.family)
-        data = self._prepared(X, y, context, sample_weight)
-        used = int(data.weights.any(axis=1).sum())
-        if used < K:
-            raise ValueError(
-                f"n_components: {K} regimes are too many for {used} cases with an observation; lower it"
-            )
-        for name in ("mixture_", "losses_", "regimes_", "crps_"):
-            self.__dict__.pop(name, None)
-        if self.gate == "deep":
-            regimes, units, losses, result = DeepRegimes.fit(data, family, settings, rng)
-            self._regimes, self.losses_ = regimes, losses
-            data = data._replace(units=units)
-        else:
-            context = self._checked_context(data.X, context)
-            self._regimes, result = ClusterRegimes.fit(data, family, K, self.mixture, context, shrinkage, rng)
-            self.mixture_ = self._regimes.mixture
-        self._keep(data)
-        if result is not Result.NON_FINITE:
-            self._describe(data, context)
-        self._ended(result)
-        return self
+        return self._fit(X, y, context, sample_weight, described=True)
+
+    def fit_to_forecast(
+        self, X: Any, y: Any = None, *, context: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Fit as :meth:`fit` does, but set neither ``crps_`` nor ``regimes_``."""
+        return self._fit(X, y, context, sample_weight, described=False)
 
     @of_chunks
     def predict(self, X: Any, context: Any = None) -> Forecast:
@@ -229,6 +207,37 @@ class RegimeEMOS(Calibration):
         return answer.assign_coords({answer.dims[-1]: np.arange(gamma.shape[1]) + 1})
 
     # --- for the above --------------------------------------------------------------------------
+
+    def _fit(self, X: Any, y: Any, context: Any, sample_weight: Any, described: bool) -> Self:
+        find("gate", self.gate, dict.fromkeys(GATES))
+        K = check_integer("n_components", self.n_components, 1)
+        if self.gate == "deep" and self.mixture is not None:
+            raise ValueError("mixture: has no effect with gate='deep'; leave it out")
+        shrinkage = check_number("shrinkage", self.shrinkage, 0)
+        settings = self._settings(K)
+        rng = generator(self.random_state)
+        family = find_family(self.family)
+        data = self._prepared(X, y, context, sample_weight)
+        used = int(data.weights.any(axis=1).sum())
+        if used < K:
+            raise ValueError(
+                f"n_components: {K} regimes are too many for {used} cases with an observation; lower it"
+            )
+        for name in ("mixture_", "losses_", "regimes_", "crps_"):
+            self.__dict__.pop(name, None)
+        if self.gate == "deep":
+            regimes, units, losses, result = DeepRegimes.fit(data, family, settings, rng)
+            self._regimes, self.losses_ = regimes, losses
+            data = data._replace(units=units)
+        else:
+            context = self._checked_context(data.X, context)
+            self._regimes, result = ClusterRegimes.fit(data, family, K, self.mixture, context, shrinkage, rng)
+            self.mixture_ = self._regimes.mixture
+        self._keep(data)
+        if described and result is not Result.NON_FINITE:
+            self._describe(data, context)
+        self._ended(result)
+        return self
 
     def _settings(self, K: int) -> GatedSettings:
         return GatedSettings(

@@ -1,22 +1,18 @@
 """Compiled functions of rows, called with NumPy arrays of any number of rows."""
 
 from collections.abc import Callable
-from functools import cache, partial
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from degmm.calibration import mixtures
-from degmm.calibration.families import FAMILIES
+from degmm.calibration.families import FAMILIES, PredictiveFamily
 from degmm.compilation import jit
-from degmm.moments import bucket
 from degmm.precision import precision_of
 
-MOST_ROWS = 2**14
-"""Rows that a compiled function takes at once"""
-MOST_ROWS_CRPS = 2**9
-"""Of the CRPS of mixtures by quadrature, which makes hundreds of numbers of each row"""
+SIZES = (64, 256, 1024)
+"""Rows that a compiled function takes at once: few, since each is another program"""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "crps": mixtures.crps_mixture,
@@ -28,9 +24,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-@cache
-def _compiled(what: str, family: str) -> Callable[..., Any]:
-    return jit(partial(FUNCTIONS[what], FAMILIES[family]))
+def _apply(what: str, family: PredictiveFamily, *parts: Any) -> Any:
+    return FUNCTIONS[what](family, *parts)
+
+
+_compiled = jit(_apply, static_argnums=(0, 1))
 
 
 def on_rows(what: str, family: str, *parts: np.ndarray) -> np.ndarray:
@@ -52,15 +50,15 @@ def on_rows(what: str, family: str, *parts: np.ndarray) -> np.ndarray:
     n = len(parts[0])
     if not n:
         return np.zeros(0)
-    quadrature = what == "crps" and family != "normal" and parts[1].shape[1] > 1
-    most = MOST_ROWS_CRPS if quadrature else MOST_ROWS
-    size = most if n > most else bucket(n)
-    call, answers = _compiled(what, family), []
+    size = next((size for size in SIZES if n <= size), SIZES[-1])
+    answers = []
     with precision_of(np.float64):
         for start in range(0, n, size):
             block = [np.asarray(part[start : start + size], np.float64) for part in parts]
             short = size - len(block[0])
             if short:  # few shapes, hence few compilations
                 block = [np.concatenate([part, np.repeat(part[:1], short, axis=0)]) for part in block]
-            answers.append(np.asarray(call(*map(jnp.asarray, block)))[: size - short])
+            answers.append(
+                np.asarray(_compiled(what, FAMILIES[family], *map(jnp.asarray, block)))[: size - short]
+            )
     return np.concatenate(answers)

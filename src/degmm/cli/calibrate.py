@@ -17,6 +17,7 @@ from degmm.evaluation import Evaluation, evaluate
 from degmm.files import write_bytes
 from degmm.folders import PAGE
 from degmm.forecast_results import forecast_dataset
+from degmm.inference.progress import TrainingProgress
 from degmm.io import HEAD, save
 from degmm.results import netcdf_bytes
 
@@ -56,7 +57,13 @@ def run_calibration(
             tell_zeros(session, trial.train)
         model.set_params(n_components=_number(session, trial, model, wanted, options.folds))
         found = evaluate(
-            trial.train, trial.test, model, context=trial.context, folds=options.folds, tell=session.say
+            trial.train,
+            trial.test,
+            model,
+            context=trial.context,
+            folds=options.folds,
+            tell=session.say,
+            progress=session.speaks,
         )
         _write_tables(session, found, folder, seed)
         session.section = "Regimes"
@@ -91,7 +98,16 @@ def _number(session: Session, trial: Trial, model: RegimeEMOS, wanted: list[int]
     if len(wanted) == 1:
         return wanted[0]
     session.say(f"comparing {len(wanted)} numbers of regimes: {len(wanted) * folds} fits")
-    selection = select_regimes(model, trial.train, components=wanted, context=trial.context, n_blocks=folds)
+    with TrainingProgress(session.speaks, len(wanted) * folds, "comparing", "fit") as shown:
+        shown.report(0, f"{wanted[0]} regimes first" if wanted[0] > 1 else "1 regime first")
+        selection = select_regimes(
+            model,
+            trial.train,
+            components=wanted,
+            context=trial.context,
+            n_blocks=folds,
+            tell=shown.report,
+        )
     tell_numbers(session, selection)
     return selection.best
 

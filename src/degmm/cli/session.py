@@ -71,7 +71,7 @@ class Session:
         records: Sequence[Mapping[Any, Any]],
     ) -> None:
         """Show a table: its cells as text, and as records of numbers for scripts."""
-        if self._speaks:
+        if self.speaks:
             self._print(lambda: print_table(title, columns, rows))
         item = {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]}
         self._items.append({"section": self.section, "kind": "table", **item})
@@ -89,7 +89,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """Print what is of the moment only, such as what comes next."""
-        if self._speaks:
+        if self.speaks:
             self._print(lambda: print(text, flush=True))
 
     def detail(self, text: str) -> None:
@@ -135,7 +135,8 @@ class Session:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
     @property
-    def _speaks(self) -> bool:
+    def speaks(self) -> bool:
+        """Whether anything is printed beside warnings, errors and JSON."""
         return not (self._options.quiet or self._options.as_json)
 
     # --- what was done --------------------------------------------------------------------------

@@ -7,10 +7,14 @@ from typing import Any, Self
 
 
 class TrainingProgress:
-    """Reports epochs, what is said of them, and the time left; silent if not ``enabled``."""
+    """Reports epochs, what is said of them, and the time left; silent if not ``enabled``.
 
-    def __init__(self, enabled: bool, max_epochs: int) -> None:
+    Other work than training has a name and a unit of its own.
+    """
+
+    def __init__(self, enabled: bool, max_epochs: int, work: str = "training", unit: str = "epoch") -> None:
         self._enabled, self._max_epochs = enabled, max_epochs
+        self._work, self._unit = work, unit
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -20,9 +24,9 @@ class TrainingProgress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn("training"),
+                TextColumn(self._work),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} epochs · {task.description}"),
+                TextColumn(f"{{task.completed}}/{{task.total}} {self._unit}s · {{task.description}}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
@@ -43,6 +47,7 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, description=text)
             return
-        elapsed = time.perf_counter() - self._started
-        left = elapsed / epoch * (self._max_epochs - epoch)
-        print(f"epoch {epoch}/{self._max_epochs}: {text}, {left:.0f} s left", file=sys.stderr)
+        if epoch:
+            elapsed = time.perf_counter() - self._started
+            text += f", {elapsed / epoch * (self._max_epochs - epoch):.0f} s left"
+        print(f"{self._unit} {epoch}/{self._max_epochs}: {text}", file=sys.stderr)

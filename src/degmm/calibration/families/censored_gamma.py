@@ -6,13 +6,18 @@ distribution with mean μ (``location``) and standard deviation σ (``scale``): 
 """
 
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.calibration.families.base import PredictiveFamily, below_zero, softplus
+from degmm.calibration.families.incomplete_gamma import (
+    gamma_cdf,
+    gamma_quantile,
+    log_factorial,
+    log_gamma_cdf,
+    log_gamma_weight,
+)
 from degmm.calibration.families.normal import INVERSE_ROOT_PI
-from degmm.calibration.families.special import gamma_cdf, gamma_quantile, log_gamma_cdf, log_gamma_weight
 
 SHAPES = (1e-8, 1e3)
 """Least and largest shape"""
@@ -35,16 +40,20 @@ def crps(
     shape, unit = _shape(location, scale)
     x = jnp.maximum((jnp.maximum(y, 0) + shift) / unit, SMALLEST)
     d = jnp.maximum(shift / unit, SMALLEST)
-    at_x, at_d = gamma_cdf(shape, x), gamma_cdf(shape, d)
+    shape, x, d = jnp.broadcast_arrays(shape, x, d)
+    # one call for three values: what is called is long to compile
+    shapes, points = jnp.stack([shape, shape, 2 * shape]), jnp.stack([x, d, 2 * d])
+    at_x, at_d, at_twice = gamma_cdf(shapes, points)
     # F_α+1(x) = F_α(x) − x^α e^−x / Γ(α + 1)
-    next_x = at_x - jnp.exp(log_gamma_weight(shape, x))
-    next_d = at_d - jnp.exp(log_gamma_weight(shape, d))
-    # (α/π) B(½, α + ½), without jax's betaln, which is good to 1e-7 alone
-    half = jnp.exp(gammaln(shape + 0.5) - gammaln(shape)) * INVERSE_ROOT_PI
+    weight_x, weight_d = jnp.exp(log_gamma_weight(shapes[:2], points[:2]))
+    next_x, next_d = at_x - weight_x, at_d - weight_d
+    # (α/π) B(½, α + ½) = Γ(α + ½)/(√π Γ(α))
+    quotient = jnp.exp(log_factorial(shape + 0.5) - log_factorial(shape))
+    half = shape / (shape + 0.5) * quotient * INVERSE_ROOT_PI
     value = (
         x * (2 * at_x - 1)
         - d * at_d**2
-        - half * (1 - gamma_cdf(2 * shape, 2 * d))
+        - half * (1 - at_twice)
         + shape * (1 + 2 * at_d * next_d - at_d**2 - 2 * next_x)
     )
     return unit * value + below_zero(y)
@@ -59,7 +68,7 @@ def logpdf(
     """Return the log density above 0, the log probability at 0, −∞ below."""
     shape, unit = _shape(location, scale)
     x = jnp.maximum((jnp.maximum(y, 0) + shift) / unit, SMALLEST)
-    density = (shape - 1) * jnp.log(x) - x - gammaln(shape) - jnp.log(unit)
+    density = log_gamma_weight(shape, x) + jnp.log(shape / x) - jnp.log(unit)
     return jnp.where(y < 0, -jnp.inf, jnp.where(y <= 0, log_gamma_cdf(shape, x), density))
 
 

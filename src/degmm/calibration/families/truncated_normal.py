@@ -14,6 +14,7 @@ from jaxtyping import Float
 from degmm.arrays import Array
 from degmm.calibration.families.base import PredictiveFamily, below_zero
 from degmm.calibration.families.normal import INVERSE_ROOT_PI
+from degmm.calibration.families.normal_tail import survival
 from degmm.calibration.families.special import (
     FAR,
     excess,
@@ -35,8 +36,7 @@ def crps(
     Here r = Φ(−z)/Φ(−u), e is the mean excess and c = Φ(−√2 u)/(√π Φ(−u)²); a y below 0 adds −y.
     """
     d, u = jnp.maximum(y, 0) / scale, -location / scale
-    ratio = jnp.exp(_log_survival(d, u))
-    return scale * (_beyond_constant(d, u) + 2 * ratio * excess(u + d)) + below_zero(y)
+    return scale * (_beyond_constant(d, u) + 2 * survival(d, u) * excess(u + d)) + below_zero(y)
 
 
 def logpdf(
@@ -57,7 +57,8 @@ def cdf(
     y: Float[Array, "..."], location: Float[Array, "..."], scale: Float[Array, "..."]
 ) -> Float[Array, "..."]:
     """Return 1 − Φ(−z)/Φ(μ/σ); 0 below 0."""
-    return -jnp.expm1(_log_survival(jnp.maximum(y, 0) / scale, -location / scale))
+    below = 1 - survival(jnp.maximum(y, 0) / scale, -location / scale)
+    return jnp.where(y <= 0, 0.0, jnp.maximum(below, 0))
 
 
 def quantile(
