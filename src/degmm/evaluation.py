@@ -240,6 +240,9 @@ def evaluate(
             def report(done: int, text: str, before: int = i * (1 + folds), name: str = name) -> None:
                 shown.report(before + done, f"{name}, {text}")
 
+            def report_part(done: int, text: str, report: Callable[[int, str], None] = report) -> None:
+                report(1 + done, text)
+
             report(0, "all cases")
             calibration.fit(train, context=its_context)
             if calibration.result_ is Result.NON_FINITE:
@@ -252,7 +255,7 @@ def evaluate(
                     train,
                     context=its_context,
                     n_blocks=folds,
-                    tell=lambda done, text, report=report: report(1 + done, text),
+                    tell=report_part,
                 )
                 held_out[name] = replace(found, labels=None)
     return Evaluation(train, test, model, forecasts, seasonal, held_out)

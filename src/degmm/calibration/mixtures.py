@@ -64,7 +64,7 @@ def crps_mixture(
     """
     if family.name == "normal":
         return crps_normal_mixture(y, weights, *parameters)
-    weights, *parameters = (part.T for part in (weights, *parameters))
+    weights, parameters = weights.T, tuple(part.T for part in parameters)
     scores = (weights * family.crps(y, *parameters)).sum(axis=0)
     if len(weights) == 1:
         return scores

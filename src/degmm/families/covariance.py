@@ -192,7 +192,7 @@ def floor_eigenvalues(W: Float[Array, "K ..."], floor: Float[Array, ""]) -> Floa
 
 @custom_vmap
 def _lift_if_needed(W: Float[Array, "K D D"], floor: Float[Array, ""]) -> Float[Array, "K D D"]:
-    """Return what :func:`_lift` does; that there is nothing to raise, as nearly always, is cheaper to tell."""
+    """Return what :func:`_lift` does: that nothing is to be raised, as nearly always, is cheaper to tell."""
     D = W.shape[-1]
     bound = jnp.trace(W, axis1=1, axis2=2)  # of the largest eigenvalue
     least = jnp.maximum(floor, _lowest_sound(bound, D))[:, None, None]
