@@ -210,13 +210,13 @@ def test_other_bad_input(data, grid, tmp_path):
     [(1, [(0, 2), (2, 4), (4, 6), (6, 8), (8, 9)]), (8, [(k, k + 1) for k in range(9)])],
 )
 def test_blocks_share_pages_that_all_threads_have_some_of(n_threads, groups):
-    found = page_groups([100] * 8 + [10], 2, np.float64, n_threads)
+    found = page_groups([100] * 8 + [10], 7, np.float64, n_threads)
     assert [(group.start, group.stop) for group in found] == groups
 
 
 def test_pages_are_not_large():
-    bytes_of_one = 7 * 4  # n = 1, D = 2, float32
-    groups = page_groups([1_000_000] * 1000, 2, np.float32, 2)
+    bytes_of_one = 7 * 4  # values of float32
+    groups = page_groups([1_000_000] * 1000, 7, np.float32, 2)
     assert max(group.stop - group.start for group in groups) * 1_000_000 * bytes_of_one <= 2**26
 
 

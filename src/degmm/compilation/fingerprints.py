@@ -17,7 +17,7 @@ from jax.tree_util import PyTreeDef
 
 KNOWN = frozenset(
     [
-        *("degmm", "jax", "jaxlib", "flax", "optax", "optimistix", "equinox", "lineax", "jaxtyping", "numpy"),
+        *("degmm", "jax", "jaxlib", "flax", "optax", "jaxtyping", "numpy"),
         *("builtins", "collections", "functools", "operator", "types", "typing"),
     ]
 )

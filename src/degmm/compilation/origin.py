@@ -21,7 +21,7 @@ from degmm.threads import cores
 
 IMPORTED = time.time()
 """When this was imported: a source file changed later may not be what runs here"""
-PACKAGES = ("flax", "optax", "optimistix", "equinox", "lineax")
+PACKAGES = ("flax", "optax")
 """Whose code comes into the programs, beside that of jax and NumPy; most fits import none of them"""
 PROCESSOR = ("vendor_id", "cpu", "model", "stepping", "flags", "CPU ", "Features", "features", "isa", "uarch")
 """Beginnings of lines of /proc/cpuinfo that tell what a processor can do"""
