@@ -10,7 +10,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
-from degmm.compilation import memory, programs
 from degmm.datasets import make_exchangeable_mixture
 from degmm.store.place import why_unsafe
 
@@ -19,6 +18,18 @@ PROGRAMS = Path(__file__).resolve().parents[1] / ".pytest_programs"
 if not why_unsafe(PROGRAMS):  # else, where others may write to the checkout, they are in the user's own store
     os.environ.setdefault("DEGMM_CACHE_DIR", str(PROGRAMS))
 SHARED = os.environ.get("DEGMM_CACHE_DIR")
+
+QUICKLY = "--xla_backend_optimization_level=0"
+"""Programs are compiled in half the time, and few of those that tests make run for long"""
+
+
+def pytest_configure(config):
+    """Let the tests, and the processes that they start, compile without optimisation.
+
+    The slow tests have the programs that users have.
+    """
+    if config.getoption("markexpr") != "slow":
+        os.environ.setdefault("XLA_FLAGS", QUICKLY)
 
 
 def real_file(name: str) -> Path:
@@ -78,20 +89,28 @@ def netcdf(tmp_path, mixture):
     return path
 
 
-@pytest.fixture(scope="module")
-def quick_programs(request):
-    """Compile a module's programs without optimisation, in half the time: few of them run for long.
+@pytest.fixture
+def empty_store(tmp_path, monkeypatch):
+    """An empty store of compiled programs, of this test's own."""
+    monkeypatch.delenv("DEGMM_CACHE", raising=False)
+    monkeypatch.setenv("DEGMM_CACHE_DIR", str(tmp_path / "programs"))
+    return tmp_path / "programs"
 
-    They are not those of other modules, in memory or in the store. The slow tests run the programs
-    that users have.
-    """
-    if request.config.getoption("markexpr") == "slow":
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(programs.OPTIONS, "xla_backend_optimization_level", 0)
-        patch.setattr(programs, "PROGRAMS", memory.Programs(memory.MOST_PROGRAMS))
-        yield
+
+@pytest.fixture
+def compilations():
+    """A list that grows with each compilation, in whatever store the test is."""
+    import jax
+
+    found = []
+
+    def listen(event, duration, **details):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(details)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -15,6 +15,7 @@ from degmm import Ensemble, load, read_ensemble
 from degmm.calibration import EMOS, Forecast, RegimeEMOS
 from degmm.cli import calibration_cases
 from degmm.evaluation import CLIMATOLOGY, GLOBAL, RAW, Evaluation, evaluate
+from degmm.inference.progress import TrainingProgress
 
 FAST = ["--n-networks", 1, "--folds", 0]
 N, M = 480, 6
@@ -491,3 +492,12 @@ def test_regimes_help_on_sylt(tmp_path):
     assert rows.loc["EMOS with season", "mean"] < rows.loc[GLOBAL, "mean"] < rows.loc[RAW, "mean"]
     assert rows.loc["regimes, K = 4", "mean"] < rows.loc["EMOS with season", "mean"]
     assert rows.loc["regimes, K = 4", "p_value"] < 0.01
+
+
+def test_without_a_terminal_progress_is_told_now_and_then(capsys):
+    for every in (0.0, 1e9):
+        with TrainingProgress(True, 2, "calibrating", "fit", every) as shown:
+            shown.report(0, "all cases")
+            shown.report(1, "block 1 of 2")
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["fit 0/2: all cases", "fit 1/2: block 1 of 2, 0 s left"]

@@ -12,8 +12,6 @@ from degmm.cli import main
 from degmm.cli.flags import translated
 from degmm.cli.tables import with_spreads
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def degmm(*arguments):
     """Run the command line in this process and return its exit code."""

@@ -17,8 +17,6 @@ from test_cli import degmm
 from degmm import Ensemble, load, read_ensemble
 from degmm.folders import finish
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 SMALL = ["--n", 60, "--M", 6, "--D", 2, "--K", 2, "--seed", 3]
 FIT = ["--K", 2, "--n-init", 2]
 

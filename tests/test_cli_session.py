@@ -11,8 +11,6 @@ import pytest
 import xarray as xr
 from test_cli import degmm
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 FIT = ["--K", 2, "--n-init", 2]
 
 

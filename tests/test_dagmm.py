@@ -17,10 +17,7 @@ from degmm.inference.dagmm import train
 from degmm.inference.dagmm_fit import TrainedDAGMM
 from degmm.inference.solution import Result
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.usefixtures("quick_programs"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BRIEF = {"n_components": 2, "max_epochs": 60, "random_state": 0}
 
 

@@ -1,4 +1,3 @@
-import jax
 import numpy as np
 import oracles
 import pytest
@@ -126,24 +125,10 @@ def test_same_seed_same_result(mixture):
     np.testing.assert_array_equal(one.predict_proba(mixture[0]), other.predict_proba(mixture[0]))
 
 
-@pytest.fixture
-def compilations(monkeypatch):
-    """The compilations since the fixture was asked for; none is spared by an earlier process."""
-    monkeypatch.setenv("DEGMM_CACHE", "off")
-    found = []
-
-    def listen(event, duration, **details):
-        if event == "/jax/core/compile/backend_compile_duration":
-            found.append(details)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield found
-    jax.monitoring.unregister_event_duration_listener(listen)
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("batch_size", [None, 100])
-def test_a_fit_compiles_each_of_its_steps_once(batch_size, compilations):
+def test_a_fit_compiles_each_of_its_steps_once(batch_size, compilations, monkeypatch):
+    monkeypatch.setenv("DEGMM_CACHE", "off")  # none is spared by an earlier process
     X = make_exchangeable_mixture(n=290, M=7, D=3, K=5, seed=0)[0]
     settings = {"n_init": 4, "hidden": (9,), "batch_size": batch_size}
     DEGMM(5, max_epochs=5, random_state=0, **settings).fit(X)

@@ -29,7 +29,7 @@ SECONDS = 400
 
 
 def command(script, devices, *arguments, cwd=None):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, "-W", "error", str(script), *map(str, arguments)],

@@ -11,8 +11,6 @@ from conftest import real_file
 
 from degmm.cli import main
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = "tutorial.md"

@@ -18,10 +18,7 @@ from degmm.metrics import accuracy
 from degmm.nets import ENCODERS, Encoder
 from degmm.standard_units import standardised_moments
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.usefixtures("quick_programs"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BRIEF = {"max_epochs": 20, "n_init": 4, "random_state": 0}
 
 

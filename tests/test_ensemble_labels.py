@@ -12,8 +12,6 @@ from hypothesis import HealthCheck, given, settings
 
 from degmm import EGMM, Ensemble, read_ensemble
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

@@ -8,8 +8,6 @@ from sklearn.pipeline import make_pipeline
 from degmm import DEGMM, DGMM, EGMM, GMM, Ensemble
 from degmm.datasets import make_exchangeable_mixture
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 X = make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
 
 

@@ -11,8 +11,6 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.files import writable_folder, write_bytes
 from degmm.folders import output_folder
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 X = make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
 
 

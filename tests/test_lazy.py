@@ -9,8 +9,6 @@ from degmm.calibration import EMOS
 from degmm.ensembles import blocks as blocks_module
 from degmm.results import data_array
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 xr = pytest.importorskip("xarray")

@@ -20,8 +20,6 @@ from degmm.verification import (
     skill_table,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 N, M = 120, 8
 
 

@@ -9,10 +9,7 @@ from degmm.metrics import accuracy
 from degmm.projections.base import encoded, sampled_rows
 from degmm.projections.linear import LinearProjection
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.usefixtures("quick_programs"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BRIEF = {"max_epochs": 30, "n_init": 4, "random_state": 0, "hidden": (16,)}
 
 

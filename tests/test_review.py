@@ -8,8 +8,6 @@ from degmm.datasets import make_exchangeable_mixture
 from degmm.families.gaussian import floored_weights
 from degmm.inference import search
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 FEW = {"n_init": 2, "random_state": 0}
 
 

@@ -12,8 +12,6 @@ from degmm.cli.select import numbers
 from degmm.datasets import make_exchangeable_mixture
 from degmm.selection import _best, _held_out, _workers
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
-
 
 def draw(n=90, M=4, seed=0):
     """Ensembles of three clusters that lie apart, in random order."""

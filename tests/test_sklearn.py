@@ -5,7 +5,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from degmm import DAGMM, DEGMM, DGMM, EGMM, GMM
 
-pytestmark = pytest.mark.usefixtures("quick_programs")
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": "the starts drawn by k-means++ depend on the number of rows; "
     "from the same start, weights are exact (test_em.py::test_weight_2_is_the_ensemble_twice)",

@@ -55,9 +55,11 @@ def transcript(text):
 
 
 def forget_seconds(text):
-    """Leave out what differs from run to run: the last column of a table of seconds."""
+    """Leave out what differs from run to run: the last column of a table of seconds, and lines of progress."""
     lines, within = [], False
     for line in text.splitlines():
+        if re.match(r"fit \d+/\d+: ", line):
+            continue
         within = line.split()[-1:] == ["seconds"] or (within and line[:1].isdigit())
         lines.append(re.sub(r"\s+\S+$", "", line) if within else line)
     return "\n".join(lines)

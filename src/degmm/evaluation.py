@@ -13,7 +13,7 @@ from degmm.calibration.observations import observations_of
 from degmm.ensembles import Ensemble
 from degmm.ensembles.matching import with_variables
 from degmm.ensembles.times import as_times, time_name
-from degmm.inference.progress import TrainingProgress
+from degmm.inference.progress import SECONDS_A_LINE, TrainingProgress
 from degmm.verification import (
     DieboldMariano,
     central_interval,
@@ -231,7 +231,9 @@ def evaluate(
     past, seasonal = climatology(train, test)
     forecasts: dict[str, Any] = {CLIMATOLOGY: past, RAW: members(test)}
     held_out: dict[str, Any] = {RAW: members(train)} if folds else {}
-    with TrainingProgress(progress, len(calibrations) * (1 + folds), "calibrating", "fit") as shown:
+    with TrainingProgress(
+        progress, len(calibrations) * (1 + folds), "calibrating", "fit", SECONDS_A_LINE
+    ) as shown:
         for i, (name, (calibration, its_context)) in enumerate(calibrations.items()):
             tell(
                 f"fitting {name} to {len(train)} cases" + (f", and to {folds} parts of them" if folds else "")

@@ -17,7 +17,7 @@ from degmm.evaluation import Evaluation, evaluate
 from degmm.files import write_bytes
 from degmm.folders import PAGE
 from degmm.forecast_results import forecast_dataset
-from degmm.inference.progress import TrainingProgress
+from degmm.inference.progress import SECONDS_A_LINE, TrainingProgress
 from degmm.io import HEAD, save
 from degmm.results import netcdf_bytes
 
@@ -98,7 +98,7 @@ def _number(session: Session, trial: Trial, model: RegimeEMOS, wanted: list[int]
     if len(wanted) == 1:
         return wanted[0]
     session.say(f"comparing {len(wanted)} numbers of regimes: {len(wanted) * folds} fits")
-    with TrainingProgress(session.speaks, len(wanted) * folds, "comparing", "fit") as shown:
+    with TrainingProgress(session.speaks, len(wanted) * folds, "comparing", "fit", SECONDS_A_LINE) as shown:
         shown.report(0, f"{wanted[0]} regimes first" if wanted[0] > 1 else "1 regime first")
         selection = select_regimes(
             model,

@@ -5,20 +5,25 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+SECONDS_A_LINE = 10.0
+"""Between the plain lines of work that is told of step by step"""
+
 
 class TrainingProgress:
     """Reports epochs, what is said of them, and the time left; silent if not ``enabled``.
 
-    Other work than training has a name and a unit of its own.
+    Other work than training has a name and a unit of its own, and plain lines ``every`` so many seconds.
     """
 
-    def __init__(self, enabled: bool, max_epochs: int, work: str = "training", unit: str = "epoch") -> None:
+    def __init__(
+        self, enabled: bool, max_epochs: int, work: str = "training", unit: str = "epoch", every: float = 0
+    ) -> None:
         self._enabled, self._max_epochs = enabled, max_epochs
-        self._work, self._unit = work, unit
+        self._work, self._unit, self._every = work, unit, every
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        self._started = time.perf_counter()
+        self._started = self._said = time.perf_counter()
         if self._enabled and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -47,7 +52,11 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, description=text)
             return
+        now = time.perf_counter()
+        if now - self._said < self._every:
+            return
+        self._said = now
         if epoch:
-            elapsed = time.perf_counter() - self._started
+            elapsed = now - self._started
             text += f", {elapsed / epoch * (self._max_epochs - epoch):.0f} s left"
         print(f"{self._unit} {epoch}/{self._max_epochs}: {text}", file=sys.stderr)

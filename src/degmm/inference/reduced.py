@@ -124,3 +124,14 @@ def reduced_family(family: Family) -> Family:
     # where variables are turned, variances do not stay apart
     full = STRUCTURES["full"]
     return replace(family, covariance=full) if family.covariance.diagonal else family
+
+
+def least_share(family: Family, moments: Moments) -> float:
+    """Return the share of members that a component needs for a covariance of its own in all directions.
+
+    It is twice that of as many members as make it regular: with fewer it is fitted to them alone.
+    """
+    if family.covariance.name != "full":
+        return 0.0
+    members = float(np.asarray(moments.counts, np.float64).sum())
+    return min(2 * (moments.n_features + 1) / members, 0.5)

@@ -1,6 +1,6 @@
 """The search for the best optimum: many short runs of EM, the best continued, and moves away from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import jax
@@ -14,7 +14,7 @@ from degmm.inference.em import CONVERGED, EM_SPECS, NON_FINITE, EMState, run_em
 from degmm.inference.large import LargeMoments, run_em_in_passes
 from degmm.inference.mixture import evaluate
 from degmm.inference.moves import split_and_merge
-from degmm.inference.reduced import directions_of, reduced, reduced_family
+from degmm.inference.reduced import directions_of, least_share, reduced, reduced_family
 from degmm.inference.solution import Result, Solution
 from degmm.inference.starts import (
     START_METHODS,
@@ -42,6 +42,8 @@ MOVE_ITERATIONS = 40
 """M-steps at most after a split and a merge, before it is kept or dropped."""
 MOVE_ROUNDS = 8
 """Most splits and merges that are kept."""
+UNSOUND = (Result.AT_FLOOR, Result.NON_FINITE)
+"""Ends of a run that another start may avoid"""
 LONGEST_HISTORY = 2**16
 """Iterations beyond this many leave no trace in the history."""
 
@@ -58,6 +60,8 @@ class EMSettings:
     reg_covar: float
     min_weight: float | None = None
     """Smallest weight of a component; None for a tenth of one ensemble's"""
+    least_share: float = 0.0
+    """Runs with a component of a smaller weight are passed over as those at the floor are"""
 
     @classmethod
     def checked(cls, *, method: str, **settings: Any) -> Self:
@@ -87,11 +91,21 @@ def search_em(
         return solution if whole else _continued(family, solution, moments, settings)
     start = _start_in_few_directions(family, sample, settings, rng)
     solution = best_run(family, start, moments, settings)
-    if solution.result in (Result.AT_FLOOR, Result.NON_FINITE):  # all directions tell which starts avoid it
-        other = _searched(family, sample, settings, rng, None if whole else SEARCH_ITERATIONS)
+    if solution.result in UNSOUND and _may_avoid_floor(family, sample, settings):
+        # all directions tell which starts do
+        fewer = replace(settings, n_init=min(settings.n_init, SIDE_BY_SIDE))
+        other = _searched(family, sample, fewer, rng, None if whole else SEARCH_ITERATIONS)
         other = other if whole else _continued(family, other, moments, settings)
-        solution = other if other.result not in (Result.AT_FLOOR, Result.NON_FINITE) else solution
+        solution = solution if other.result in UNSOUND else other
     return solution
+
+
+def _may_avoid_floor(family: Family, sample: Moments, settings: EMSettings) -> bool:
+    """Return whether a single component of all ensembles is above the floor: if not, one of K never is."""
+    with alone():
+        one = np.ones((1, sample.n_samples), sample.dtype)
+        parameters = parameters_from_responsibilities(family, one, sample, settings.limits(sample))
+    return not at_floor(parameters.within[0], settings.reg_covar, family.covariance).any()
 
 
 def search_on_sample(
@@ -115,19 +129,24 @@ def _continued(
 
 
 def _searched(
-    family: Family, sample: Moments, settings: EMSettings, rng: np.random.Generator, most: int | None
+    family: Family,
+    sample: Moments,
+    settings: EMSettings,
+    rng: np.random.Generator,
+    most: int | None,
+    judge: Moments | None = None,
 ) -> Solution:
     """Return the best solution on a sample, of runs of ``most`` M-steps; None for the user's own limit.
 
     Every start is run for a few M-steps, the best few of them to convergence; the best of these is
-    improved by splits and merges while they help. All this is done on one device, and in each of
-    several processes alike.
+    improved by splits and merges while they help: on the ensembles of ``judge``, if those are more. All this
+    is done on one device, and in each of several processes alike.
     """
     with alone():
         best = short_runs(family, sample, settings, rng)
         limit = settings.max_iter if most is None else min(settings.max_iter, most)
         solution = best_run(family, best, sample, settings, max_iter=limit)
-        solution = _moved(family, solution, sample, settings, limit)
+        solution = _moved(family, solution, sample, settings, limit, judge)
     return from_first(solution)
 
 
@@ -142,7 +161,8 @@ def _start_in_few_directions(
         if n > REDUCED_SAMPLE:
             some = few.take(np.sort(rng.choice(n, REDUCED_SAMPLE, replace=False)))
         plain = reduced_family(family)
-        found = _searched(plain, some, settings, rng, REDUCED_ITERATIONS)
+        enough = replace(settings, least_share=least_share(family, sample))
+        found = _searched(plain, some, enough, rng, REDUCED_ITERATIONS, None if some is few else few)
         responsibilities = evaluate(plain, found.parameters, few)[1]
         limits = settings.limits(sample)
         return from_first(parameters_from_responsibilities(family, responsibilities, sample, limits))
@@ -170,7 +190,7 @@ def short_runs(
     # without those that filled up the last group
     parameters = MixtureParameters(*(np.asarray(part)[: settings.n_init] for part in parameters))
     value = np.asarray(value)[: settings.n_init]
-    order = _ranking(family, parameters, value, settings.reg_covar)[:side_by_side]
+    order = _ranking(family, parameters, value, settings)[:side_by_side]
     return MixtureParameters(*(part[order] for part in parameters))
 
 
@@ -192,7 +212,7 @@ def best_run(
     state = jax.tree.map(np.asarray, state)
     parameters = state.parameters
     values = np.asarray(state.log_likelihood, np.float64)
-    k = _ranking(family, parameters, values, settings.reg_covar)[0]
+    k = _ranking(family, parameters, values, settings)[0]
     chosen = MixtureParameters(*(part[k] for part in parameters))
     n_iter = int(state.iteration[k])
     status = int(state.status[k])
@@ -207,13 +227,26 @@ def best_run(
 
 
 def _moved(
-    family: Family, solution: Solution, moments: Moments, settings: EMSettings, max_iter: int
+    family: Family,
+    solution: Solution,
+    moments: Moments,
+    settings: EMSettings,
+    max_iter: int,
+    judge: Moments | None,
 ) -> Solution:
     """Split and merge clusters while that raises the likelihood."""
     K, side_by_side = settings.n_components, min(SIDE_BY_SIDE, settings.n_init)
     if K < 3 or solution.result is Result.NON_FINITE:
         return solution
     limits, blocks = settings.limits(moments), into_blocks(moments, K)
+
+    def value(found: Solution) -> float:
+        if judge is None:
+            return found.log_likelihood
+        return float(np.asarray(judge.weights, np.float64) @ evaluate(family, found.parameters, judge)[0])
+
+    least = max(settings.tol, 1e-6) * float(np.sum((moments if judge is None else judge).weights))
+    best = value(solution)
     for _ in range(MOVE_ROUNDS):
         responsibilities = evaluate(family, solution.parameters, moments)[1]
         labels = split_and_merge(family, responsibilities, moments, blocks, limits, side_by_side)
@@ -226,13 +259,13 @@ def _moved(
             family,
             MixtureParameters(*map(np.stack, zip(solution.parameters, tried.parameters, strict=True))),
             np.array([solution.log_likelihood, tried.log_likelihood]),
-            settings.reg_covar,
+            settings,
         )
-        least = max(settings.tol, 1e-6) * float(np.sum(moments.weights))
-        if order[0] == 0 or tried.log_likelihood - solution.log_likelihood < least:
+        if order[0] == 0 or value(tried) - best < least:
             break
         copies = jax.tree.map(lambda part: np.repeat(part[None], side_by_side, axis=0), tried.parameters)
         solution = best_run(family, copies, moments, settings, max_iter)
+        best = value(solution)
     return solution
 
 
@@ -271,9 +304,9 @@ def _run(
 
 
 def _ranking(
-    family: Family, parameters: MixtureParameters, values: np.ndarray, reg_covar: float
+    family: Family, parameters: MixtureParameters, values: np.ndarray, settings: EMSettings
 ) -> np.ndarray:
-    """Rank runs by log-likelihood, those with a component at the floor last.
+    """Rank runs by log-likelihood, those with a component at the floor, or too small a one, last.
 
     The likelihood of a Gaussian mixture is unbounded: a component that shrinks on a few points
     raises it without limit. Such spurious optima are passed over (McLachlan & Peel 2000, §3.8),
@@ -281,8 +314,8 @@ def _ranking(
     """
     within = np.asarray(parameters.within)
     finite = np.isfinite(values) & np.isfinite(within.reshape(len(within), -1)).all(axis=1)
-    floored = np.ones(values.shape, bool)
-    floored[finite] = at_floor(within[finite], reg_covar, family.covariance).any(axis=-1)
+    floored = np.asarray(parameters.weights).min(axis=-1) < settings.least_share
+    floored[finite] |= at_floor(within[finite], settings.reg_covar, family.covariance).any(axis=-1)
     return np.lexsort((-np.where(finite, values, -np.inf), floored, ~finite))
 
 
