@@ -16,6 +16,7 @@ from degmm.compilation import disk, jit, programs
 from degmm.compilation.memory import Programs
 from degmm.families.covariance import compose
 
+KEY = bytes(range(32))
 pytestmark = pytest.mark.usefixtures("empty_store")
 
 

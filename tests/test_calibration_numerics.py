@@ -18,6 +18,9 @@ from degmm.precision import precision_of
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
+ALL = ["truncated_normal", "censored_logistic", pytest.param("censored_gamma", marks=pytest.mark.slow)]
+"""The families of these tests; that of the longest programs is left to the slow ones"""
+
 
 def points(rng, n):
     """Return shapes of six decades, and values about their distributions and in the lower tails."""
@@ -109,7 +112,7 @@ def mixtures(name, rng, n=40, K=3):
     return np.maximum(rng.normal(0.7, 1, n), 0), parts
 
 
-@pytest.mark.parametrize("name", ["truncated_normal", "censored_logistic", "censored_gamma"])
+@pytest.mark.parametrize("name", ALL)
 def test_score_of_trainings(name):
     y, parts = mixtures(name, np.random.default_rng(4))
     exact = Forecast(*parts, family=name).crps(y)
@@ -183,7 +186,7 @@ def test_a_search_without_end_is_told_of():
     assert minimise(falling, np.zeros((1, 2)), np.float64(1.0), 7).result is Result.MAX_ITERATIONS
 
 
-@pytest.mark.parametrize("name", ["truncated_normal", "censored_logistic", "censored_gamma"])
+@pytest.mark.parametrize("name", ALL)
 def test_optima_are_those_of_scipy(name):
     rng = np.random.default_rng(7)
     n, family = 300, FAMILIES[name]

@@ -37,8 +37,14 @@ def test_table_and_pictures(tmp_path):
         assert movie.n_frames > 10
 
 
+SHAPES = [
+    (1, 2, 1),
+    *(pytest.param(*shape, marks=pytest.mark.slow) for shape in [(5, 1, 2), (4, 3, 10), (3, 2, 12)]),
+]
+
+
 @short
-@pytest.mark.parametrize(("M", "D", "K"), [(5, 1, 2), (4, 3, 10), (1, 2, 1), (3, 2, 12)])
+@pytest.mark.parametrize(("M", "D", "K"), SHAPES)
 def test_other_shapes_draw_too(tmp_path, M, D, K):
     result = compare(n=60, M=M, D=D, K=K, num_epochs=12, seed=0, output=tmp_path)
     assert len(result.figures) == 3

@@ -39,6 +39,14 @@ def commands():
                 yield page, command
 
 
+SLOW = ("degmm calibrate",)
+"""Commands that fit many models in a row"""
+
+
+def marked(page, command):
+    return pytest.param(page, command, marks=pytest.mark.slow if command.startswith(SLOW) else ())
+
+
 def ends_well(arguments):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -54,7 +62,7 @@ def test_python_snippets(page, code, tmp_path, netcdf, monkeypatch):
     exec(compile(code, page, "exec"), {})
 
 
-@pytest.mark.parametrize(("page", "command"), list(commands()))
+@pytest.mark.parametrize(("page", "command"), [marked(*given) for given in commands()])
 def test_commands(page, command, tmp_path, netcdf, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = shlex.split(command)

@@ -194,6 +194,7 @@ def test_subsets_of_members():
     np.testing.assert_allclose(np.asarray(seen.moments.mean).T, np.nanmean(shown, axis=1), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_networks_that_saw_fewer_members_serve_fewer():
     X, _, truth = make_exchangeable_mixture(1000, 10, 2, 3, seed=3)
     model = DEGMM(3, member_subsets=3, random_state=0).fit(X)

@@ -160,6 +160,7 @@ def test_errors_name_the_argument(fields, settings, message):
         cluster_fields(given.pop("fields"), given.pop("latitude"), given.pop("longitude"), **given)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_clusters_of_curved_fields_are_near_those_of_bayes_rule():
     """As benchmarks/high_dimension.py, smaller. Bayes' rule is told the latent numbers."""

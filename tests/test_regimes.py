@@ -120,6 +120,7 @@ def test_forecast_is_the_mixture_of_the_equations():
                 assert scale[i, d, k] == pytest.approx(np.exp(np.clip(expected[1], -4, 4)), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", ["mixture", "deep"])
 def test_calibrated_on_a_chaotic_truth(gate):
     data = make_lorenz96(n=8000, M=10, seed=1, n_variables=1)

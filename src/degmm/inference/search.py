@@ -30,12 +30,13 @@ EMPTY = 0.1
 """A component that has less of the ensembles than this part of one is empty."""
 SIDE_BY_SIDE = 8
 """Runs of EM in one compiled loop, and short runs that are continued."""
-SHORT_ITERATIONS = 10
-"""M-steps of a short run."""
+SHORT_ITERATIONS, REDUCED_SHORT_ITERATIONS = 10, 8
+"""M-steps of a short run, in all directions and in few."""
 SEARCH_SAMPLE = 8192
 """Starts are compared on at most this many ensembles …"""
-REDUCED_SAMPLE, REDUCED_ITERATIONS = 1024, 40
-"""… of so many, and run for so many M-steps at most, where they are in few directions."""
+REDUCED_SAMPLE, REDUCED_SHARE, REDUCED_ITERATIONS = 1024, 256, 40
+"""… of so many, or so many for each component, and run for so many M-steps at most, where they are in few
+directions."""
 SEARCH_ITERATIONS = 300
 """M-steps at most of a run that is continued on a sample only."""
 MOVE_ITERATIONS = 40
@@ -62,6 +63,8 @@ class EMSettings:
     """Smallest weight of a component; None for a tenth of one ensemble's"""
     least_share: float = 0.0
     """Runs with a component of a smaller weight are passed over as those at the floor are"""
+    short: int = SHORT_ITERATIONS
+    """M-steps of a short run"""
 
     @classmethod
     def checked(cls, *, method: str, **settings: Any) -> Self:
@@ -158,10 +161,11 @@ def _start_in_few_directions(
         few = reduced(sample, directions_of(sample, settings.n_components))
         n = few.n_samples
         some = few
-        if n > REDUCED_SAMPLE:
-            some = few.take(np.sort(rng.choice(n, REDUCED_SAMPLE, replace=False)))
+        size = max(REDUCED_SAMPLE, REDUCED_SHARE * settings.n_components)
+        if n > size:
+            some = few.take(np.sort(rng.choice(n, size, replace=False)))
         plain = reduced_family(family)
-        enough = replace(settings, least_share=least_share(family, sample))
+        enough = replace(settings, least_share=least_share(family, sample), short=REDUCED_SHORT_ITERATIONS)
         found = _searched(plain, some, enough, rng, REDUCED_ITERATIONS, None if some is few else few)
         responsibilities = evaluate(plain, found.parameters, few)[1]
         limits = settings.limits(sample)
@@ -181,7 +185,7 @@ def short_runs(
         # The last group is filled up with starts of the first: one shape, hence one compilation.
         group = np.take(labels, range(first, first + side_by_side), axis=0, mode="wrap")
         starts = parameters_from_labels(family, K, group, blocks, limits)
-        state = _run(family, starts, blocks, limits, settings, min(SHORT_ITERATIONS, settings.max_iter))
+        state = _run(family, starts, blocks, limits, settings, min(settings.short, settings.max_iter))
         found.append((state.parameters, np.asarray(state.log_likelihood)))
     parameters, value = found[0]
     if len(found) > 1:
