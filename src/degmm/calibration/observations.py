@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.ensembles import Ensemble
-from degmm.ensembles.arrays import numbers_of
+from degmm.ensembles.arrays import check_size, numbers_of
 from degmm.ensembles.matching import of_cases
 
 
@@ -46,6 +46,7 @@ def observations_of(
         raise ValueError(f"y: expected an observation a case, shape {expected}; got {np.shape(y)}")
     names = X.variables if isinstance(X, Ensemble) else [f"variable {d}" for d in range(D)]
     _check(values, np.isinf(values), "infinite; set what is missing to NaN", names)
+    check_size(values, "y", ("case", "variable"))
     if at_least_zero:
         _check(values, values < 0, "below 0, where the family has no values; use family='normal'", names)
     bad = np.isnan(values).all(axis=0)
