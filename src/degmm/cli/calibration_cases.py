@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from degmm.calibration.observations import without_rounding
 from degmm.cli.inputs import MOST_SHOWN, read_cases
 from degmm.cli.options import CalibrationOptions, DataOptions
 from degmm.cli.session import Session
@@ -68,6 +69,10 @@ def file_cases(session: Session, file: Path, options: DataOptions) -> Ensemble:
     for name, column in zip(data.variables, data.observations.T, strict=True):
         if np.isnan(column).all():
             raise ValueError(f"{file}: every observation of {name} is missing (NaN)")
+    observed, count = without_rounding(data.observations)
+    if count:
+        session.note(f"below 0 by no more than rounding, and so taken for 0: {counted(count, 'observation')}")
+        data = replace(data, observations=observed)
     times = times_of_cases(data)
     return data if times is None else data[np.argsort(times, kind="stable")]
 

@@ -26,6 +26,7 @@ SAME = {
     "member_dim": "member-dim",
     "feature_dims": "feature-dim",
     "member_columns": "member-columns",
+    "missing": "missing",
 }
 """What is read as in the fit, unless told otherwise, and its key in the record"""
 
@@ -92,7 +93,8 @@ def _configuration_of(folder: Path) -> dict[str, Any]:
 def _is_sound(key: str, value: Any) -> bool:
     if key in ("member-dim", "control"):
         return isinstance(value, str)
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    kinds = (int, float) if key == "missing" else str
+    return isinstance(value, list) and all(isinstance(part, kinds) for part in value)
 
 
 def _as_in_fit(of_fit: dict[str, Any], options: DataOptions, file: Path) -> DataOptions:

@@ -72,7 +72,7 @@ def time_name(data: Ensemble) -> str | None:
     """Return the name of the coordinate that holds the times of the cases, if there is one.
 
     The first of valid_time, valid_date, time, date; else one whose name begins so; else the only one
-    of dates.
+    of dates, or the only one of several dates.
     """
     dates = [name for name, labels in data.coords.items() if as_times(labels) is not None]
     for start in TIME_NAMES:
@@ -82,7 +82,9 @@ def time_name(data: Ensemble) -> str | None:
     begun = [name for name in dates if name.startswith(TIME_NAMES)]
     if begun:
         return begun[0]
-    return dates[0] if len(dates) == 1 else None
+    varying = [name for name in dates if (data.coords[name] != data.coords[name][0]).any()]
+    single = varying if len(dates) > 1 else dates
+    return single[0] if len(single) == 1 else None
 
 
 def times_of(data: Ensemble, purpose: str) -> np.ndarray:
