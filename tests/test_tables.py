@@ -76,9 +76,9 @@ def test_text_of_few_digits_is_of_single_precision():
 
 
 def test_members_that_a_variable_lacks_are_absent():
-    found = Ensemble.from_dataframe(wide(rain_m02=[0.0, 0, 1]))
-    assert found.shape == (3, 2, 2)
-    assert found.mask.tolist() == [[False, True]] * 3
+    found = Ensemble.from_dataframe(wide(t2m_m03=[1.0, 2, 4], rain_m02=[0.0, 0, 1], rain_m03=[1.0, 0, 1]))
+    assert found.shape == (3, 3, 2)
+    assert found.mask.tolist() == [[False, True, True]] * 3
 
 
 @pytest.mark.parametrize(
