@@ -58,9 +58,9 @@ def tell_scores(session: Session, found: Evaluation, d: int, table: "pd.DataFram
     names = places_of(found.train, found.test).names
     where = f"for the same {' and '.join(names)} " if names else ""
     session.note(
-        f"climatology: what was observed {where}{when}in the training; CRPS: the lower, the better; skill: by "
-        f"how much it is below that of {GLOBAL}, the regression without regimes or context, with a 95 % interval "
-        "of a block bootstrap; p: probability of such a difference if both were equally good "
+        f"climatology: what was observed {where}{when}in the training; CRPS: the lower, the better; "
+        f"skill: by how much it is below that of {GLOBAL}, the regression without regimes or context, with a "
+        "95 % interval of a block bootstrap; p: probability of such a difference if both were equally good "
         f"(Diebold–Mariano, allowing for the dependence of neighbouring {'times' if times < n else 'cases'})"
     )
     nominal = table["nominal"].iloc[1]
