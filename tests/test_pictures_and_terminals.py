@@ -12,7 +12,18 @@ import xarray as xr
 from degmm.cli import main
 from degmm.plotting import new_figure, save_figure
 
-NAMES = ["$", "$$", "$/MWh", r"$\celsius$", "a$_ and b$", "$/MWh and $/kWh", "W m$^{-2}$", r"\$ 5", "$a", "^$_$"]
+NAMES = [
+    "$",
+    "$$",
+    "$/MWh",
+    r"$\celsius$",
+    "a$_ and b$",
+    "$/MWh and $/kWh",
+    "W m$^{-2}$",
+    r"\$ 5",
+    "$a",
+    "^$_$",
+]
 
 
 @pytest.fixture

@@ -58,4 +58,7 @@ def test_ranks_of_tied_values_do_not_follow_the_draw_that_made_them():
     found = ranks(np.zeros((3000, 9)), y)
     assert abs(np.corrcoef(u[ties], found[ties])[0, 1]) < 0.1
     generator = np.random.default_rng(3)  # is taken as it is
-    assert (ranks(np.zeros((9, 4)), np.zeros(9), generator) == ranks(np.zeros((9, 4)), np.zeros(9), np.random.default_rng(3))).all()
+    assert (
+        ranks(np.zeros((9, 4)), np.zeros(9), generator)
+        == ranks(np.zeros((9, 4)), np.zeros(9), np.random.default_rng(3))
+    ).all()

@@ -15,7 +15,8 @@ from degmm.datasets import make_lorenz96
 from degmm.ensembles import Ensemble
 from degmm.ensembles.context import SEASON, ContextRecipe
 from degmm.ensembles.times import YEAR, month_of, split
-from degmm.evaluation import context_name, times_of_cases
+from degmm.evaluation import context_name
+from degmm.past import times_of_cases
 from degmm.wording import counted, percent
 
 DEMO = "demo.nc"

@@ -14,8 +14,8 @@ from degmm.evaluation import (
     margin,
     members,
     observed_of,
-    times_of_cases,
 )
+from degmm.past import times_of_cases
 from degmm.wording import counted, percent
 
 EXAMPLES = 4

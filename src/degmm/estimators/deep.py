@@ -460,7 +460,10 @@ class DEGMM(Projected, Mixture):
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         sizes, encoder = facts["sizes"], getattr(self, "encoder", "moments")
-        self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
+        network = {name: part for name, part in arrays.items() if name.startswith("network.")}
+        # What the widths mean to an encoder of a user's own is not known.
+        hidden = nets.stored_widths(sizes["hidden"], network) if isinstance(encoder, str) else sizes["hidden"]
+        self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(hidden)})
         self._make = find_encoder(encoder)
         super()._set_state(arrays, facts)
         self._restore_projection(arrays)
