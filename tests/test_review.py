@@ -57,6 +57,7 @@ def test_the_order_of_ensembles_is_of_no_matter_to_the_units():
     assert one.log_likelihood_ == pytest.approx(other.log_likelihood_, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.* is what files have for missing values")
 @pytest.mark.parametrize("fill", [1e12, 1e20, 1e30])
 def test_a_fill_value_hides_nothing(fill):
     rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """From the numbers that a file holds to values and dates, where xarray alone would lose some of them."""
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,16 @@ def decoded(
     filled : mapping, optional
         Variables whose attribute ``_FillValue`` is to be another one; None for no missing value.
     """
+    import xarray as xr
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xr.SerializationWarning)  # of dates that only cftime holds
+        return _decoded(open_file, filled)
+
+
+def _decoded(
+    open_file: Callable[..., "xr.Dataset"], filled: Mapping[str, Any] | None
+) -> tuple["xr.Dataset", list[str]]:
     import xarray as xr
 
     options: dict[str, Any] = {"decode_timedelta": xr.coders.CFTimedeltaCoder(decode_via_units=False)}
