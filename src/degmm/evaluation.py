@@ -12,7 +12,7 @@ from degmm.calibration.minimisation import Result
 from degmm.calibration.observations import observations_of
 from degmm.ensembles import Ensemble
 from degmm.ensembles.matching import with_variables
-from degmm.ensembles.times import as_times, time_name
+from degmm.ensembles.times import complete_times
 from degmm.inference.progress import SECONDS_A_LINE, TrainingProgress
 from degmm.verification import (
     DieboldMariano,
@@ -325,6 +325,4 @@ def observed_of(data: Ensemble) -> Float[np.ndarray, "n D"]:
 
 def times_of_cases(data: Ensemble) -> np.ndarray | None:
     """Return the times of the cases, if they all have one."""
-    name = time_name(data)
-    times = None if name is None else as_times(data.coords[name])
-    return None if times is None or np.isnat(times).any() else times
+    return complete_times(data)

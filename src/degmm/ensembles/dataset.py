@@ -13,6 +13,7 @@ from degmm.ensembles.names import (
     ROLE,
     VARIABLE_NAMES,
     case_labels,
+    check_units,
     chosen_arrays,
     find_member_dim,
     grid_labels,
@@ -23,6 +24,7 @@ from degmm.ensembles.names import (
     selection,
     units_of,
 )
+from degmm.ensembles.times import undated
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -196,6 +198,7 @@ def from_dataset(
         notes.append(f"{len(keep)} of {len(known)} variables kept")
     observations = None
     if observed:
+        _check_units(roles)
         gone = np.full((values.shape[0], len(places)), np.nan)
         observations = np.concatenate(
             [_block(whole[observed[n]], case_dims, (), inner) if n in observed else gone for n in names],
@@ -204,9 +207,10 @@ def from_dataset(
         notes.append(f"observations in {', '.join(map(repr, dict.fromkeys(observed.values())))}")
     used = {*names, *observed.values()}
     others = [str(n) for n in whole.data_vars if n not in used]
-    if others and wanted is None:
-        notes.append(f"left out, without members: {', '.join(others)}")
+    if wanted is None:
+        notes += _left_out(whole[others])
     case_dim, coords = case_labels(dataset[names[0]], case_dims)
+    notes += undated(coords)
     template = whole.drop_vars([n for n in whole.data_vars if n in used or wanted is not None])
     sizes = tuple(dataset.sizes[d] for d in case_dims)
     has_labels = member in dataset.coords
@@ -240,6 +244,23 @@ def from_dataset(
 
 def _members_arrays(dataset: "xr.Dataset", member: str) -> list[str]:
     return [str(name) for name, v in dataset.data_vars.items() if member in v.dims and is_numeric(v)]
+
+
+def _check_units(roles: Roles) -> None:
+    """Raise an error where observations say that they are in another unit than their members."""
+    for name, seen in roles.observed.items():
+        variables = labels_of(roles.dataset, name, roles.variable_dim, prefix=len(roles.names) > 1)
+        arrays = roles.dataset[name], roles.whole[seen]
+        members, observed = (units_of(array, roles.variable_dim) for array in arrays)
+        check_units(f"observation: {seen!r}", variables, members, observed)
+
+
+def _left_out(others: "xr.Dataset") -> list[str]:
+    """Return notes on the variables that are none of members, and why."""
+    alone = [str(name) for name, v in others.data_vars.items() if is_numeric(v)]
+    typed = [f"{n} ({v.dtype})" for n, v in others.data_vars.items() if not is_numeric(v)]
+    notes = [f"left out, without members: {', '.join(alone)}"] if alone else []
+    return [*notes, f"left out, no numbers: {', '.join(typed)}"] if typed else notes
 
 
 def _types(dataset: "xr.Dataset", member: str) -> str:
