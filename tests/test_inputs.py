@@ -13,7 +13,8 @@ from test_cli import degmm
 from degmm import GMM, Ensemble, read_ensemble
 from degmm.calibration import EMOS, Forecast
 from degmm.cli.regime_pictures import draw_regimes, has_times
-from degmm.ensembles import as_members
+from degmm.cli.tabular import write_table
+from degmm.ensembles import ContextRecipe, as_members
 from degmm.ensembles.names import same_unit
 from degmm.ensembles.storable import storable
 from degmm.ensembles.texts import texts_of
@@ -371,3 +372,27 @@ def test_notes_say_why_variables_are_left_out():
     notes = Ensemble.from_xarray(data).notes
     assert "left out, without members: hres" in notes
     assert "left out, no numbers: mwp (timedelta64[ns]), rain (bool)" in notes
+
+
+def test_temperatures_without_a_unit_that_cannot_be_those_of_the_fit():
+    rng = np.random.default_rng(0)
+    X = Ensemble.from_numpy(285 + rng.normal(size=(40, 3, 1)), ["t2m"], units=("K",))
+    model = GMM(1, n_init=1).fit(X.take_members([0]))
+    with pytest.warns(UserWarning, match="X: variable 0 has values about 1[12].* in 'K': convert it first"):
+        model.predict(X.values[:, :1] - 273.15)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(X.values[:, :1] + 20)
+
+
+def test_labels_of_several_types_in_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame({"label": np.array([1, "a"], object), "clock": [datetime.time(6), None]})
+    write_table(tmp_path / "a.parquet", table, ".parquet")
+    assert pd.read_parquet(tmp_path / "a.parquet")["label"].tolist() == ["1", "a"]
+
+
+def test_a_context_of_compact_dates_is_one_of_dates():
+    data = Ensemble.from_numpy(MEMBERS[..., None], coords={"date": [20200101, 20200102, 20200701, 20201231]})
+    found = ContextRecipe.fit(data, "date").of(data)[:, 0]
+    np.testing.assert_allclose(found[[0, 2]], [2020, 2020.497], atol=1e-3)

@@ -34,7 +34,7 @@ def storable(dataset: "xr.Dataset") -> "xr.Dataset":
 
 def storable_table(table: "pd.DataFrame") -> "pd.DataFrame":
     """Return a table whose columns are all of types that files have, as :func:`storable` does."""
-    plain = {name: found for name in table if (found := plain_labels(table[name])) is not None}
+    plain = {str(name): found for name in table if (found := plain_labels(table[name])) is not None}
     return table.assign(**plain)
 
 
