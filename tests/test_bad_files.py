@@ -169,10 +169,6 @@ BAD = {
     "all missing": (from_netcdf(lambda x: x * np.nan), "every value of the members is missing"),
     "no cases": (from_netcdf(lambda x: x.isel(time=[])), "dimension 'time' is empty"),
     "no members": (from_netcdf(lambda x: x.isel(member=[])), "dimension 'member' is empty"),
-    "dates of no unit": (
-        attributes_of_time(units="days since the flood"),
-        "'days since the flood'.* correct the units",
-    ),
     "broken Zarr": (zarr_with("zarr.json", b"{broken"), "not a readable Zarr file"),
     "broken Zarr array": (zarr_with("t2m/zarr.json", b'{"a": 1}'), "not a readable Zarr file"),
     "a damaged Zarr chunk": (zarr_with("t2m/c/0/0", b"abc"), "the values of 't2m' cannot be read"),
@@ -311,7 +307,5 @@ def test_a_calendar_of_climate_models_asks_for_cftime_or_is_read(tmp_path):
     try:
         import cftime  # noqa: F401
     except ImportError:
-        with pytest.raises(ValueError, match="in the calendar '360_day'; install cftime"):
-            read_ensemble(path)
-    else:
-        assert len(read_ensemble(path)) == 5
+        assert "in the calendar '360_day' cannot be read: install cftime" in read_ensemble(path).notes[0]
+    assert len(read_ensemble(path)) == 5

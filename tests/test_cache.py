@@ -194,6 +194,13 @@ def test_an_entry_that_is_a_link_is_not_read(empty_store, tmp_path):
     assert b"content" in (tmp_path / "elsewhere").read_bytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="of POSIX")
+def test_an_entry_that_is_a_pipe_is_not_waited_for(empty_store):
+    empty_store.mkdir(mode=0o700)
+    os.mkfifo(empty_store / f"{KEY.hex()}.program")
+    assert Store(empty_store).read(KEY) is None
+
+
 @pytest.mark.parametrize("value", ["off", "0", "False", " no "])
 def test_it_is_switched_off(value, empty_store, monkeypatch, compilations):
     monkeypatch.setenv("DEGMM_CACHE", value)
@@ -291,6 +298,15 @@ def test_the_command_says_why_a_folder_is_not_used(empty_store, capsys):
     assert "others may write to" in " ".join(capsys.readouterr().out.split())
     assert degmm("cache", "--clear") == 2
     assert "others may write to" in capsys.readouterr().err
+
+
+def test_the_command_says_where_a_folder_is_read_only(empty_store, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert degmm("cache", "--json") == 0
+    row = json.loads(capsys.readouterr().out)["tables"][0]["rows"][0]
+    assert (row["on"], row["writable"]) == (True, False)
+    assert degmm("cache") == 0
+    assert "on: read only" in capsys.readouterr().out
 
 
 def test_the_command_does_not_wait_for_jax():

@@ -1,6 +1,7 @@
 """What a compiled program is found by."""
 
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -89,6 +90,21 @@ def test_every_ingredient_changes_the_key(monkeypatch):
     assert key_of() is None
     monkeypatch.undo()
     origin.origin.cache_clear()
+
+
+def test_a_mac_tells_its_processor(monkeypatch):
+    monkeypatch.setattr(origin.platform, "system", lambda: "Darwin")
+    called = []
+
+    def run(command, **options):
+        called.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="Apple M1\n")
+
+    monkeypatch.setattr(origin.subprocess, "run", run)
+    assert origin._named_processor() == "Apple M1"
+    assert called == [["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]]
+    monkeypatch.setattr(origin.platform, "system", lambda: "Windows")
+    assert origin._named_processor() == ""
 
 
 def test_settings_of_jax_are_in_the_key():

@@ -115,6 +115,23 @@ def test_families_from_zero(family):
         EMOS(family).fit(X, np.where(np.arange(n) == 3, -1, y))
 
 
+def test_rounding_below_zero_is_zero():
+    rng = np.random.default_rng(2)
+    base = rng.gamma(1.5, 1.5, 200)
+    X = np.maximum(base[:, None] + rng.normal(size=(200, 6)), 0)
+    y = np.maximum(base - 0.6 + rng.normal(size=200), 0)
+    y[7] = 0
+    expected = EMOS("censored_logistic").fit(X, y)
+    rounded = np.where(np.arange(200) == 7, -4e-19, y)
+    with pytest.warns(UserWarning, match="y: 1 below 0 by no more than rounding, which count as 0"):
+        found = EMOS("censored_logistic").fit(X, rounded)
+    assert found.crps_ == expected.crps_
+    for least in (-0.01, -5.0):
+        y[[7, 8]] = least, -4e-19
+        with pytest.raises(ValueError, match="at case 7, variable 0, is below 0"):
+            EMOS("censored_logistic").fit(X, y)
+
+
 def test_units_do_not_matter():
     X, y, _ = simulated(150, 3)
     celsius, kelvin = EMOS().fit(X, y), EMOS().fit(1e3 * (X + 273.15), 1e3 * (y + 273.15))

@@ -33,6 +33,27 @@ class Linear(Encoder):
         return inputs.counts[:, None] * self.layer(inputs.mean)
 
 
+class Covariances(Encoder):
+    """A user's own encoder: the second moments alone."""
+
+    def __init__(self, sizes, *, rngs):
+        super().__init__(sizes, rngs=rngs)
+        n = sizes.n_features * (sizes.n_features + 1) // 2
+        self.layer = nnx.Linear(n, sizes.n_components, rngs=rngs)
+
+    def __call__(self, inputs):
+        return inputs.counts[:, None] * self.layer(inputs.variance)
+
+
+def test_encoders_see_covariances_whatever_those_of_the_clusters_are():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 6, 2)) @ [[1, 0.9], [0, 0.4]]
+    for kind in ("full", "diag"):
+        model = DEGMM(2, covariance_type=kind, encoder=Covariances, max_epochs=20, random_state=0).fit(X)
+        np.testing.assert_array_equal(model.labels_, model.predict(X))
+        np.testing.assert_allclose(model.predict_proba(X).argmax(axis=1), model.labels_)
+
+
 @pytest.fixture(scope="module")
 def seasons():
     """Two clusters that overlap in the members, whose prior follows a context."""

@@ -185,7 +185,7 @@ def test_a_name_taken_by_a_folder_is_told_before_anything_moves(folder):
     assert is_complete(folder, "new")
 
 
-def test_who_reads_a_folder_finishes_what_was_killed(tmp_path, mixture):
+def test_who_reads_a_folder_reads_through_what_was_killed(tmp_path, mixture):
     from degmm import EGMM, load, save
 
     model = EGMM(2, n_init=2, random_state=0).fit(mixture[0])
@@ -193,7 +193,10 @@ def test_who_reads_a_folder_finishes_what_was_killed(tmp_path, mixture):
     save(model, out / f"{COMPLETE}1-host-x")
     np_means = load(out).means_
     assert (np_means == model.means_).all()
+    assert len(list(out.glob(f"{COMPLETE}*"))) == 1  # reading moves nothing
+    save(model, out)
     assert not list(out.glob(f"{COMPLETE}*"))
+    assert (load(out).means_ == model.means_).all()
 
 
 def test_a_page_goes_with_the_results_it_shows(folder):

@@ -22,6 +22,35 @@ def test_member_dimension_by_name(member):
     np.testing.assert_array_equal(found.values[..., 0], data["t2m"].to_numpy())
 
 
+@pytest.mark.parametrize(
+    "member",
+    [
+        "member_id",
+        "ensemble_member",
+        "realisation",
+        "ens_member",
+        "Member",
+        "Number",
+        "members",
+        "variant_label",
+    ],
+)
+def test_member_dimensions_of_other_archives(member):
+    data = dataset(("time", "number")).rename(number=member)
+    assert from_dataset(data).notes[0] == f"members along {member!r}"
+    both = dataset(("time", "number", "m")).rename(m=member)
+    assert from_dataset(both).notes[0] == "members along 'number'"
+
+
+@pytest.mark.parametrize("member", ["M", "ens_of_runs", "perturbed_run", "my_members"])
+def test_what_may_be_meant_by_members_is_offered(member):
+    data = dataset(("time", "number", "lat")).rename(number=member)
+    with pytest.raises(ValueError, match=f"did you mean '{member}'. Give it as member_dim"):
+        from_dataset(data)
+    with pytest.raises(ValueError, match=r"found \(its dimensions are time, density\); rename one to"):
+        from_dataset(dataset(("time", "number")).rename(number="density"))
+
+
 def test_standard_name_wins_over_names():
     data = dataset(("time", "number", "m"), m=("m", range(4), {"standard_name": "realization"}))
     found = from_dataset(data)
@@ -288,7 +317,6 @@ def test_labels_must_fit(arguments, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (dataset(("number",)), "there is nothing to cluster"),
         (dataset(("time", "lat")), "no member dimension found"),
         (xr.Dataset({"name": (("time", "number"), np.full((2, 2), "a"))}), "no numeric variable"),
         (dataset(("time", "number")).assign(z=(("lat", "number"), np.zeros((2, 4)))), "different dimensions"),
@@ -297,3 +325,7 @@ def test_labels_must_fit(arguments, message):
 def test_data_that_cannot_be_read(data, message):
     with pytest.raises(ValueError, match=message):
         from_dataset(data)
+
+
+def test_members_alone_are_one_case():
+    assert from_dataset(dataset(("number",))).shape == (1, 4, 1)

@@ -42,6 +42,23 @@ def test_a_start_of_another_structure_is_not_kept(X):
     )
 
 
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+def test_clusters_of_a_start_of_another_structure_are_its_own(kind):
+    rng = np.random.default_rng(0)
+    roots = np.linalg.cholesky([[[1.0, 0.97], [0.97, 1]], [[0.5, 0], [0, 0.5]]])
+    labels = rng.integers(2, size=300)
+    skewed = np.einsum("nde,nme->nmd", roots[labels], rng.normal(size=(300, 10, 2)))  # means say nothing
+    full = EGMM(2, n_init=4, random_state=0).fit(skewed)
+    assert len(set(full.labels_[labels == 1])) == 1
+    one = EGMM(2, covariance_type=kind, init_params=full, max_iter=1, tol=0).fit(skewed)
+    by_hand = EGMM(2, covariance_type=kind, init_params=full.predict_proba(skewed), max_iter=1, tol=0).fit(
+        skewed
+    )
+    np.testing.assert_allclose(one.covariances_, by_hand.covariances_, rtol=1e-6)
+    with pytest.raises(ValueError, match=f"init_params: of blocks, a {kind} model .* full covariances"):
+        EGMM(2, covariance_type=kind, init_params=full).fit(iter([skewed]))
+
+
 def test_a_model_as_a_start_survives_clone_and_cross_validation(X):
     full = EGMM(2, **FEW).fit(X)
     warm = EGMM(2, init_params=full)

@@ -77,9 +77,9 @@ def test_text_of_few_digits_is_of_single_precision():
 
 
 def test_members_that_a_variable_lacks_are_absent():
-    found = Ensemble.from_dataframe(wide(rain_m02=[0.0, 0, 1]))
-    assert found.shape == (3, 2, 2)
-    assert found.mask.tolist() == [[False, True]] * 3
+    found = Ensemble.from_dataframe(wide(t2m_m03=[1.0, 2, 4], rain_m02=[0.0, 0, 1], rain_m03=[1.0, 0, 1]))
+    assert found.shape == (3, 3, 2)
+    assert found.mask.tolist() == [[False, True, True]] * 3
 
 
 @pytest.mark.parametrize(
@@ -296,3 +296,48 @@ def test_durations_are_no_members():
     spans = wide().assign(t2m_m03=pd.to_timedelta([1, 2, 3], unit="h"))
     with pytest.raises(ValueError, match=r"column 't2m_m03', row 0: .* is no number"):
         Ensemble.from_dataframe(spans)
+
+
+# --- columns that only look like members ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["area_m2", "volume_m3", "gauge_number_2", "soil.m1"])
+def test_a_variable_of_one_member_beside_others_is_a_label(name):
+    found = Ensemble.from_dataframe(wide(**{name: 125000.5}))
+    assert (found.variables, found.counts.tolist()) == (("t2m",), [2, 2, 2])
+    assert (found.coords[name] == 125000.5).all()
+    assert f"no members but labels of cases: {name}" in found.notes
+    bare = wide(**{name: 125000.5}).rename(columns={"t2m_m01": "m01", "t2m_m02": "m02"})
+    assert Ensemble.from_dataframe(bare).shape == (3, 2, 1)
+    assert name in Ensemble.from_dataframe(long(**{name: "x"})).coords
+
+
+def test_a_variable_of_one_member_may_be_meant():
+    table = wide(wind_m01=[1.0, 2, 3])
+    assert Ensemble.from_dataframe(table, variables=["wind"]).shape == (3, 1, 1)
+    assert Ensemble.from_dataframe(table[["t2m_m01", "wind_m01"]]).variables == ("t2m", "wind")
+
+
+def test_members_that_a_variable_lacks_are_told_of():
+    table = wide(**{f"wind_m{m:02d}": [1.0, 2, 3] for m in (1, 2, 3)})
+    assert "absent, since t2m lacks them: 1 member (3)" in Ensemble.from_dataframe(table).notes
+
+
+def test_numbers_that_never_differ_within_a_case_are_labels():
+    rows = {"date": np.repeat(["2020-01-01", "2020-01-02"], 7), "member": [*range(7)] * 2}
+    table = pd.DataFrame(
+        {**rows, "t2m": np.arange(14) / 4, "rain": 0.0, "elevation": np.repeat([3.5, 7.5], 7)}
+    )
+    found = Ensemble.from_dataframe(table)
+    assert found.variables == ("t2m", "rain")  # it may be dry
+    assert found.coords["elevation"].tolist() == [3.5, 7.5]
+    assert "labels of cases, since they never differ within one: elevation" in found.notes
+    assert Ensemble.from_dataframe(table, variables=["elevation"]).variables == ("elevation",)
+    few = table[table["member"] < 2]
+    assert Ensemble.from_dataframe(few).variables == ("t2m", "rain", "elevation")  # it may be by chance
+
+
+@pytest.mark.parametrize("name", ["member_id", "Member", "realisation"])
+def test_columns_of_members_of_other_archives(name):
+    found = Ensemble.from_dataframe(long().rename(columns={"member": name}))
+    assert found.shape == (2, 3, 1)

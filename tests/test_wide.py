@@ -7,11 +7,15 @@ import pytest
 from sklearn.mixture import GaussianMixture
 
 from degmm import EGMM, GMM, capacity, load, save, scatter
+from degmm.estimators import em
 from degmm.families.covariance import WIDE_FEATURES, floor_eigenvalues
 from degmm.families.gaussian import squared_distance, weighted_outer
 from degmm.inference import search
-from degmm.inference.blocks import block_shape, two_steps
+from degmm.inference.blocks import block_shape, laid_out, two_steps
+from degmm.inference.reduced import directions_of
 from degmm.metrics import accuracy
+from degmm.scatter import form_for
+from degmm.standard_units import standardised_moments
 
 D = 20
 assert D > WIDE_FEATURES
@@ -148,6 +152,83 @@ def test_what_cannot_fit_is_refused_with_its_size(monkeypatch):
     assert EGMM(2, covariance_type="diag", n_init=1).fit(X).means_.shape == (2, 300)
     monkeypatch.setattr(capacity, "memory_of_machine", lambda: None)  # where it cannot be told
     assert EGMM(1, n_init=1, max_iter=1, tol=0).fit(X[:, :, :20]).means_.shape == (1, 20)
+
+
+def test_what_cannot_fit_is_refused_before_a_stream_is_read(monkeypatch):
+    def blocks():
+        yield np.random.default_rng(0).normal(size=(12, 2, 300)).astype(np.float32)
+        raise AssertionError("read on")
+
+    monkeypatch.setattr(capacity, "memory_of_machine", lambda: 2 * 10**6)
+    with pytest.raises(ValueError, match="full covariances of 300 variables"):
+        EGMM(2).fit(blocks())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["n < D", "three rows", "one mean"])
+def test_directions_of_ensembles_that_lie_in_few(kind, dtype):
+    rng = np.random.default_rng(0)
+    X = {
+        "n < D": rng.normal(size=(6, 1, 20)),
+        "three rows": rng.normal(size=(3, 1, 30))[rng.integers(3, size=20)],
+        "one mean": (lambda z: np.concatenate([z, -z], axis=1))(rng.integers(-3, 4, size=(15, 4, 20))),
+    }[kind].astype(dtype)
+    moments, _ = standardised_moments(X, np.ones(len(X)))
+    directions = directions_of(moments, 2)
+    assert directions.shape[1] > 0
+    lengths = np.linalg.norm(directions, axis=0)
+    assert ((lengths > 1e-3) & (lengths < 1e3)).all()
+    assert np.isfinite(EGMM(2, n_init=2, random_state=0).fit(X).log_likelihood_)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_clusters_of_single_members_that_no_principal_component_tells(turned):
+    rng = np.random.default_rng(0)
+    labels = np.arange(2400) % 2  # in a rhythm
+    X = rng.normal(size=(2400, 24))
+    X[:, 7] += 6 * labels
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    if turned:  # by less than a right angle, so that a variable is near the direction
+        X = X @ np.linalg.qr(np.eye(24) + 0.15 * rng.normal(size=(24, 24)))[0]
+    model = GMM(2, covariance_type="tied", n_init=8, random_state=0).fit(X.astype(np.float32))
+    assert accuracy(labels, model.labels_) > 0.99
+
+
+def test_a_bootstrap_of_many_variables_has_the_form_of_a_fit(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(40, 30, 17))
+    model = EGMM(1, covariance_type="full", n_init=1, max_iter=2, tol=0).fit(X)
+    seen = []
+    plain = em.bootstrap_parameters
+
+    def spy(*arguments, **options):
+        seen.extend(type(a.scatter) for a in arguments if hasattr(a, "scatter"))
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(em, "bootstrap_parameters", spy)
+    model.bootstrap(X, 2, random_state=0)
+    assert seen == [form_for(30, 17, diagonal=False)]
+
+
+def test_blocks_of_several_devices_that_one_would_hold():
+    part = np.arange(48.0).reshape(3, 16)
+    assert laid_out(part, (1, 16)).shape == (1, 3, 16)
+    blocks = laid_out(part, (2, 16))
+    np.testing.assert_array_equal(blocks, np.stack([part, np.zeros((3, 16))]))
+
+
+@pytest.mark.parametrize("kind", ["full", "diag"])
+def test_dispersion_of_means_is_that_of_the_formula(kind):
+    X = np.random.default_rng(0).normal(size=(30, 3, 5))
+    X[4, 1] = np.nan
+    model = EGMM(2, covariance_type=kind, member_model="shared_centre", n_init=2, random_state=0).fit(X)
+    expected = 0.0
+    for x, gamma in zip(X, model.posterior(X), strict=True):
+        x = x[~np.isnan(x).any(axis=1)]
+        for k in range(2):
+            total = model.between_covariances_[k] + model.within_covariances_[k] / len(x)
+            apart = x.mean(axis=0) - model.means_[k]
+            expected += gamma[k] * apart @ np.linalg.solve(total, apart)
+    assert model.mean_dispersion(X) == pytest.approx(expected / X[:, 0].size, rel=1e-6)
 
 
 def test_the_memory_of_this_machine_is_told():

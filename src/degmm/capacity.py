@@ -55,7 +55,7 @@ def check_capacity(
         return
     instead = "fewer ensembles at a time (docs/scaling.md)"
     if not structure.diagonal:
-        instead = "covariance_type='diag', fewer variables, or DEGMM with a projection"
+        instead = "covariance_type='diag', fewer variables, or a deep model with a projection"
     raise ValueError(
         f"X: {structure.name} covariances of {D} variables in {K} clusters, and the moments of {n_samples} "
         f"ensembles, would take about {needed / 1e9:.3g} GB, and this machine has {there / 1e9:.3g} GB; "

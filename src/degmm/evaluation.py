@@ -14,10 +14,10 @@ from degmm.ensembles import Ensemble
 from degmm.ensembles.matching import with_variables
 from degmm.ensembles.times import complete_times
 from degmm.inference.progress import SECONDS_A_LINE, TrainingProgress
+from degmm.past import climatology
 from degmm.verification import (
     DieboldMariano,
     central_interval,
-    climatology_ensemble,
     coverage,
     crps_ensemble,
     diebold_mariano,
@@ -35,8 +35,6 @@ CLIMATOLOGY, RAW, GLOBAL = "climatology", "raw ensemble", "EMOS"
 """Forecasts that no comparison is without"""
 LEVEL = 0.9
 """Of the central intervals"""
-MOST_PAST = 1000
-"""Past observations of a climatology that are kept, where they have no dates"""
 MOST_JOINT = 50
 """Members of a climatology in the scores of several variables, whose cost is quadratic in them"""
 
@@ -82,7 +80,7 @@ class Evaluation:
 
     def in_time(self, scores: Float[np.ndarray, "n"]) -> Float[np.ndarray, "t"]:
         """Return the means of scores of cases of the same time, such as of several stations."""
-        times = times_of_cases(self.test)
+        times = complete_times(self.test)
         if times is None:
             return scores
         moments, of = np.unique(times, return_inverse=True)
@@ -268,36 +266,6 @@ def context_name(named: Sequence[str] | None) -> str:
     return "context" if named is None else " and ".join(named)
 
 
-def climatology(train: Ensemble, test: Ensemble) -> tuple[Float[np.ndarray, "n M D"], bool]:
-    """Return past observations as members, of the time of the year if there are such for all cases."""
-    past = observed_of(train)
-    joint = ~np.isnan(past).any(axis=1)
-    # where variables were never observed together, each by itself
-    columns = [past] if joint.any() else [column[:, None] for column in past.T]
-    old, new = times_of_cases(train), times_of_cases(test)
-    if old is not None and new is not None:
-        try:
-            return _side_by_side([climatology_ensemble(part, old, new) for part in columns]), True
-        except ValueError:  # a time of the year without an observation
-            pass
-    found = []
-    for part in columns:
-        known = part[~np.isnan(part).any(axis=1)]
-        every = -(-len(known) // MOST_PAST)
-        found.append(climatology_ensemble(known[::every], n_cases=len(test)))
-    return _side_by_side(found), False
-
-
-def _side_by_side(parts: list[np.ndarray]) -> np.ndarray:
-    if len(parts) == 1:
-        return parts[0]
-    most = max(part.shape[1] for part in parts)
-    wide = [
-        np.pad(part, [(0, 0), (0, most - part.shape[1]), (0, 0)], constant_values=np.nan) for part in parts
-    ]
-    return np.concatenate(wide, axis=2)
-
-
 def crps_of(forecast: Any, observed: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """Return the CRPS of a forecast of one variable, or of its members."""
     if isinstance(forecast, Forecast):
@@ -321,8 +289,3 @@ def observed_of(data: Ensemble) -> Float[np.ndarray, "n D"]:
     """Return the observations."""
     assert data.observations is not None  # seen before the fits
     return np.asarray(data.observations, np.float64)
-
-
-def times_of_cases(data: Ensemble) -> np.ndarray | None:
-    """Return the times of the cases, if they all have one."""
-    return complete_times(data)

@@ -1,6 +1,7 @@
 """Results on disk: folders that can be written, files that are never half-written."""
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -52,15 +53,44 @@ def keep_input(source: Path, *targets: Path) -> None:
             raise ValueError(f"output: {target} would replace {source}, which is read; choose another place")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def read_inside(folder: Path, path: Path) -> bytes:
+    """Return the content of a file of a folder that may come from others.
+
+    Parameters
+    ----------
+    folder : Path
+    path : Path
+        The file, in the folder or in one inside it.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular file, such as a pipe, which may never end, or a link leads out of the folder.
+    OSError
+        If it is not there, or cannot be read.
+    """
+    real = os.path.realpath(path)
+    if not Path(real).is_relative_to(os.path.realpath(folder)):
+        raise ValueError(f"{path}: is a link that leads out of the folder; put the file itself there")
+    # Without O_NONBLOCK the opening of a pipe would wait for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(real, flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path}: is no regular file; put the file itself there")
+        return file.read()
+
+
+def write_bytes(path: Path, content: bytes, *, follow: bool = True) -> None:
     """Write a file beside and rename it, so that ``path`` is never half-written.
 
-    A link is followed; what is no file, such as a pipe, is written to as it is.
+    With ``follow``, for an output that its user named, a link is followed, and what is no file, such as a
+    pipe, is written to as it is. Names inside an output folder, which may come from others, are replaced.
     """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_bytes(content)
-        return
+    if follow:
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     beside = Path(name)
     try:

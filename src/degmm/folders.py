@@ -2,8 +2,12 @@
 
 Results are written to a hidden folder inside the output folder. Renaming that folder, one atomic step, says
 that they are complete; then they are moved into place. A command that is killed before that step has changed
-nothing; after it, whatever of this package reads or writes the folder next finishes the move
-(:func:`finish`). A lock on the folder keeps two commands from moving at once.
+nothing; after it, the next command that writes there finishes the move (:func:`finish`), and until then
+whoever reads the folder reads through the complete one (:func:`located`). A lock on the folder keeps two
+commands from moving at once.
+
+A folder may come from others: reading it moves and removes nothing, and a link is never taken for a folder of
+results, whatever its name.
 """
 
 import json
@@ -11,12 +15,13 @@ import os
 import platform
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from degmm.files import writable_folder
+from degmm.files import read_inside, writable_folder
 
 RECORD = "run.json"
 """What a command records of its run; its ``files`` are the command's own, which its successor replaces"""
@@ -48,19 +53,20 @@ def output_folder(folder: Path, *names: str) -> Iterator[Path]:
     try:
         finish(writable_folder(folder, *names))
         staged = Path(tempfile.mkdtemp(prefix=f"{STAGED}{os.getpid()}-{HOST}-", dir=folder))
+        user = os.lstat(staged).st_uid  # as this file system tells it
         try:
             yield staged
             writable_folder(folder, *(path.name for path in staged.iterdir()))
-            with _locked(folder):
-                _finish(folder)
+            with locked(folder):
+                _finish(folder, user)
                 staged.rename(folder / staged.name.replace(STAGED, COMPLETE))
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
         try:
-            finish(folder)
+            finish(folder, user)
         except KeyboardInterrupt:  # the results are complete: no reason to leave them half-moved
-            finish(folder)
+            finish(folder, user)
             raise
     except BaseException:
         for path in made:
@@ -69,31 +75,47 @@ def output_folder(folder: Path, *names: str) -> Iterator[Path]:
         raise
 
 
-def finish(folder: Path) -> None:
-    """Finish what a command that was killed left of its results: move complete ones, remove others."""
+def finish(folder: Path, user: int | None = None) -> None:
+    """Finish what a killed command of a user, this one, left: move complete results, remove others."""
     if any(folder.glob(f"{COMPLETE}*")) or any(folder.glob(f"{STAGED}*")):
-        with _locked(folder):
-            _finish(folder)
+        with locked(folder):
+            _finish(folder, user)
 
 
-def finish_if_possible(folder: Path) -> None:
-    """Finish what a killed command left; a folder that cannot be written is read as it is."""
+def located(folder: Path, name: str) -> Path:
+    """Return where a file of an output folder is: in its place, or complete and not yet moved there."""
     with suppress(OSError):
-        finish(folder)
+        owner = os.stat(folder).st_uid
+        for complete in reversed(_real_folders(folder, COMPLETE, owner)):
+            if os.path.lexists(complete / name):
+                return complete / name
+    return folder / name
 
 
-def _finish(folder: Path) -> None:
-    for complete in sorted(folder.glob(f"{COMPLETE}*")):
-        if complete.is_dir():
-            _move(complete, folder)
-    for staged in folder.glob(f"{STAGED}*"):
+def _finish(folder: Path, user: int | None = None) -> None:
+    if user is None:
+        user = os.geteuid() if hasattr(os, "geteuid") else os.stat(folder).st_uid
+    for complete in _real_folders(folder, COMPLETE, user):
+        _move(complete, folder)
+    for staged in _real_folders(folder, STAGED, user):
         pid, host, *_ = [*staged.name.removeprefix(STAGED).split("-"), "", ""]
         if host == HOST and not _runs(pid):  # another machine's processes are not known here
             shutil.rmtree(staged, ignore_errors=True)
 
 
+def _real_folders(folder: Path, prefix: str, owner: int) -> list[Path]:
+    """Return the folders in a folder whose names begin so, in order: no links, and only an owner's."""
+    found = []
+    for path in sorted(folder.glob(f"{prefix}*")):
+        with suppress(OSError):  # it was moved meanwhile
+            facts = os.lstat(path)
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == owner:
+                found.append(path)
+    return found
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder alone, where the system has locks of this kind."""
     try:
         import fcntl
@@ -102,7 +124,8 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
@@ -126,7 +149,7 @@ def _move(complete: Path, folder: Path) -> None:
 def command_of(folder: Path) -> str | None:
     """Return the command whose results a folder holds, if it has their record."""
     try:
-        return str(json.loads((folder / RECORD).read_bytes())["command"])
+        return str(json.loads(read_inside(folder, located(folder, RECORD)))["command"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -134,7 +157,7 @@ def command_of(folder: Path) -> str | None:
 def _own_files(record: Path) -> set[str]:
     """Return the names of files that a record lists; only plain names, whatever it may hold."""
     try:
-        names = json.loads(record.read_bytes())["files"]
+        names = json.loads(read_inside(record.parent, record))["files"]
         return {name for name in names if name == Path(name).name and not name.startswith(".")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
@@ -142,6 +165,8 @@ def _own_files(record: Path) -> set[str]:
 
 def _runs(pid: str) -> bool:
     """Return whether the process that staged results may still be at work."""
+    if os.name == "nt":  # where os.kill would end it
+        return True
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, OverflowError, ValueError):

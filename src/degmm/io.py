@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from degmm import __version__
-from degmm.files import write_bytes
-from degmm.folders import finish_if_possible
+from degmm.files import read_inside, write_bytes
+from degmm.folders import finish, located, locked
 
 FORMAT = 1
 """Version of the layout of a saved model; raised whenever an older program could not read it."""
 HEAD = "model.json"
+READINGS = 20
+"""Of a model whose arrays are gone when they are read, as when another is saved there at that time"""
 
 
 def save(model: Any, path: str | Path) -> Path:
@@ -76,11 +78,13 @@ def save(model: Any, path: str | Path) -> Path:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        old = _arrays_of_head(folder)
-        write_bytes(folder / tensors, content)
-        write_bytes(folder / HEAD, json.dumps(head, indent=2).encode())
-        if old is not None and old.name != tensors:
-            old.unlink(missing_ok=True)
+        finish(folder)  # what is complete there would hide the model
+        with locked(folder):
+            old = _arrays_of_head(folder)
+            write_bytes(folder / tensors, content, follow=False)
+            write_bytes(folder / HEAD, json.dumps(head, indent=2).encode(), follow=False)
+            if old is not None and old.name != tensors:
+                old.unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return folder
@@ -114,18 +118,16 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
 
     folder = _path(path)
     folder = folder.parent if folder.name == HEAD and folder.is_file() else folder
-    finish_if_possible(folder)
-    if not (folder / HEAD).is_file():
+    if not os.path.lexists(located(folder, HEAD)):
         raise ValueError(f"{folder}: no saved model there ({HEAD} is missing)")
     try:
-        head = json.loads((folder / HEAD).read_text())
+        head, content = _read(folder)
         version = int(head["format"])
         if version > FORMAT:
             raise ValueError(
                 f"{folder}: the model was saved by degmm {head.get('degmm', '?')} in a newer format "
                 f"({version}, this version reads up to {FORMAT}); upgrade degmm"
             )
-        content = (folder / Path(head["arrays"]).name).read_bytes()
         if hashlib.sha256(content).hexdigest() != head["sha256"]:
             raise ValueError(f"{folder}: {head['arrays']} is damaged or not of this model; save it again")
         name = head["estimator"]
@@ -148,6 +150,21 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
     return model
 
 
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the head of a saved model and the content of its arrays.
+
+    Between the two readings another model may have been saved there, whose head is then read.
+    """
+    for attempt in range(READINGS):
+        try:
+            head = json.loads(read_inside(folder, located(folder, HEAD)))
+            return head, read_inside(folder, located(folder, Path(head["arrays"]).name))
+        except FileNotFoundError:
+            if attempt == READINGS - 1:
+                raise
+    raise AssertionError  # unreachable
+
+
 def _path(path: Any) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path: expected the path of a folder, got {_kind(path)}")
@@ -165,7 +182,7 @@ def _arrays_name(digest: str) -> str:
 def _arrays_of_head(folder: Path) -> Path | None:
     """Return the file of arrays that a model saved in the folder before names as its own, if any."""
     try:
-        head = json.loads((folder / HEAD).read_bytes())
+        head = json.loads(read_inside(folder, folder / HEAD))
         name = head["arrays"]
         # Only a name that save gave; any other file is the user's.
         own = name == _arrays_name(head["sha256"]) and name == Path(name).name

@@ -92,7 +92,9 @@ def block_moments(
     units = Scaling(units.centre, scale)
     unit = weight_unit(weights) if used.any() else 1.0
     moments = moments_of(X, weights / unit, units, dtype, form)
-    if not np.isfinite(moments.scatter.values).all():
+    with np.errstate(over="ignore"):
+        squares = moments.scatter.diagonal(X.shape[2])
+    if not np.isfinite(squares).all():
         # Almost all of the block is dust beside a few of its members, whose squares in its units overflow.
         largest = np.nanmax(np.abs(X - units.centre), axis=(0, 1)) * np.sqrt(X.shape[1]) / high
         scale = np.maximum(scale, np.exp2(np.ceil(np.log2(np.maximum(largest, low)))))

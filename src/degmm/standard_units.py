@@ -11,9 +11,12 @@ from degmm.scaling import Scaling
 from degmm.scatter import Form
 
 ROUGH_SAMPLE = (1000, 20)
-"""Numbers of ensembles, and of members of each, that a first guess of centre and scale is taken from …"""
+"""Numbers of ensembles, and of members of each, that a first guess of centre and scale is taken from, where
+there are more members than these together …"""
 ROUGH_VALUES, FEWEST_ROUGH = 2**20, 200
-"""… if they are no more than so many numbers; but of so many ensembles at least"""
+"""… or they are more than so many numbers; of so many ensembles at least"""
+SORTED_BY = 4
+"""Variables that the members of an ensemble are put in order by before some are taken"""
 OUTLYING = 100
 """A standard deviation beyond this many times the quartiles' is due to outliers, and sets no scale."""
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
@@ -91,17 +94,34 @@ def standardised_moments(
 def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
     """Return some of the members that are present, in float64: from ensembles of a weight above 0."""
     used = np.flatnonzero(weights > 0)
+    M, D = X.shape[1:]
     ensembles, members = ROUGH_SAMPLE
-    most = ROUGH_VALUES // X.shape[2]  # members
-    members = int(np.clip(most // ensembles, 1, members))
-    ensembles = int(np.clip(most // members, FEWEST_ROUGH, ensembles))
-    rng = np.random.default_rng(0)  # ensembles and members at random, since both may recur in a rhythm
-    used = np.sort(rng.choice(used, min(ensembles, used.size), replace=False))
-    shown = rng.integers(X.shape[1], size=(used.size, min(members, X.shape[1])))
-    sample = X[used[:, None], shown].reshape(-1, X.shape[2])
-    if not presence(sample).any():
-        sample = X[used].reshape(-1, X.shape[2])
+    if used.size * M > min(ensembles * members, ROUGH_VALUES // D):
+        most = ROUGH_VALUES // D  # members
+        members = int(np.clip(most // ensembles, 1, members))
+        ensembles = int(np.clip(most // members, FEWEST_ROUGH, ensembles))
+        rng = np.random.default_rng(0)  # at random, since ensembles may recur in a rhythm
+        used = np.sort(rng.choice(used, min(ensembles, used.size), replace=False))
+    else:
+        members = M
+    sample = X[used]
+    if members < M:
+        sample = _some_members(sample, members)
+    sample = sample.reshape(-1, D)
     return gathered(sample[np.asarray(presence(sample))].astype(np.float64), 0)
+
+
+def _some_members(X: Float[np.ndarray, "n M D"], members: int) -> Float[np.ndarray, "n m D"]:
+    """Return some members of each ensemble, at even distances in the order of their values, not in their own.
+
+    Members are exchangeable: a fit must not depend on the order in which they come.
+    """
+    present = np.asarray(presence(X))
+    keys = [X[:, :, d] for d in reversed(range(min(X.shape[2], SORTED_BY)))]
+    order = np.lexsort((*keys, ~present), axis=1)  # those present first
+    counts = present.sum(axis=1, keepdims=True)
+    places = ((np.arange(members) + 0.5) * counts / members).astype(int)
+    return np.take_along_axis(X, np.take_along_axis(order, places, axis=1)[:, :, None], axis=1)
 
 
 def rough_scaling(sample: Float[np.ndarray, "s D"]) -> RoughScaling:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from degmm.ensembles import Climatology, ContextRecipe, Ensemble, labelled
-from degmm.ensembles.arrays import check_members, members_of, numbers_of
+from degmm.ensembles.arrays import check_members, check_size, members_of, numbers_of
 from degmm.ensembles.context import named_context
 from degmm.estimators.checks import check_context
 from degmm.estimators.context_units import context_scaling, scaled_context
@@ -56,12 +56,9 @@ def values_of(X: Any) -> Float[np.ndarray, "n M D"]:
             f"X: expected members (n, M) of one variable or (n, M, D) of D; got {values.ndim} dimensions"
         )
     check_members(values, "X")
-    if np.isinf(values).any():
-        i, m, d = np.argwhere(np.isinf(values))[0]
-        raise ValueError(
-            f"X: infinite value at ensemble {i}, member {m}, variable {d}; set what is missing to NaN"
-        )
-    return np.asarray(values, np.float64)
+    values = np.asarray(values, np.float64)
+    check_size(values, "X", ("ensemble", "member", "variable"))
+    return values
 
 
 def member_statistics(values: Float[np.ndarray, "n M D"]) -> MemberStatistics:

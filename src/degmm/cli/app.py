@@ -1,5 +1,6 @@
 """The commands: their arguments, and where each is done."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,10 @@ app = typer.Typer(
 def run(app: typer.Typer, arguments: list[str] | None, program: str = "degmm") -> None:
     """Run a command and turn a user's mistake into one sentence and exit code 2."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal's encoding may lack a sign, such as ± or γ, and no run ends for that.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = app(args=given, prog_name=program, obj=[program, *given], standalone_mode=False)
         if code == 130:

@@ -2,6 +2,7 @@
 
 from degmm.cli.session import Session
 from degmm.store import MOST_BYTES, Store, Summary, find_place
+from degmm.store.place import is_writable
 
 MB = 1024**2
 
@@ -22,7 +23,8 @@ def run_cache(session: Session, clear: bool) -> None:
     if store is not None and clear:
         session.note(f"removed {_told(store.clear())}")
     held = Summary(0, 0) if store is None else store.summary()
-    state = f"off: {place.unused}" if place.unused else "on"
+    writable = place.folder is not None and not place.unsafe and is_writable(place.folder)
+    state = f"off: {place.unused}" if place.unused else "on" if writable else "on: read only"
     folder = "" if place.folder is None else str(place.folder)
     session.table(
         "compiled programs kept between runs",
@@ -33,6 +35,7 @@ def run_cache(session: Session, clear: bool) -> None:
                 "folder": folder,
                 "on": not place.unused,
                 "unused": place.unused,
+                "writable": writable,
                 "programs": held.programs,
                 "bytes": held.bytes,
                 "most_bytes": MOST_BYTES,

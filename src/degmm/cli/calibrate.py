@@ -68,11 +68,11 @@ def run_calibration(
         _write_tables(session, found, folder, seed)
         session.section = "Regimes"
         tell_regimes(session, model, kept)
-        draw_calibration(session, found, folder, format)
         save(model, folder)
         regimes = np.asarray(model.predict_proba(trial.test))
         dataset = forecast_dataset(trial.test, found.forecasts[found.regimes], regimes, random_state=seed)
         write_bytes(folder / FORECASTS, netcdf_bytes(dataset))
+        draw_calibration(session, found, folder, format)
         session.file(HEAD, "the model, fitted to the training, for degmm predict and degmm.load")
         session.file(FORECASTS, "calibrated forecasts of the test: mean, spread, quantiles, members, regimes")
         session.file(SCORES, "the table of scores, as CSV")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from degmm.cli.session import Session
+from degmm.ensembles.times import complete_times
 from degmm.evaluation import (
     CLIMATOLOGY,
     LEVEL,
@@ -14,7 +15,6 @@ from degmm.evaluation import (
     margin,
     members,
     observed_of,
-    times_of_cases,
 )
 from degmm.wording import counted, percent
 
@@ -25,35 +25,41 @@ MOST_ROWS = 6
 
 def draw_calibration(session: Session, found: Evaluation, folder: Path, format: str) -> None:
     """Draw regimes, histograms, scores and examples, and record what each picture shows."""
-    _draw_regimes(session, found, folder, f"regimes.{format}")
+    with session.picture(
+        f"regimes.{format}",
+        "Above: which regimes the cases of the training are in. Below: the mean error of each regime's "
+        "ensembles (pale) and what its expert takes off, and by how much it widens them. A forecast mixes "
+        "the experts of all regimes of its case, so that error and correction of one need not be equal.",
+    ):
+        _draw_regimes(found, folder / f"regimes.{format}")
     data, censored = found.test, found.model.family.startswith("censored")
     for d, name in enumerate(data.titles):
         session.section = name if data.n_features > 1 else "Pictures"
-        _draw_histograms(found, d, folder / f"histograms_{d + 1}.{format}", name)
-        session.picture(
+        with session.picture(
             f"histograms_{d + 1}.{format}",
             f"{name}: ranks of the observations among the raw members (left), and their probabilities under "
             "calibrated forecasts. Level bars are reliable forecasts; high ends are too narrow ones, a slope "
             "is a bias.",
-        )
-        _draw_scores(found, d, folder / f"scores_{d + 1}.{format}", name)
-        session.picture(
+        ):
+            _draw_histograms(found, d, folder / f"histograms_{d + 1}.{format}", name)
+        with session.picture(
             f"scores_{d + 1}.{format}",
             f"{name}: mean CRPS of the test {_by(found)} (above; lower is better), and how many observations "
             f"lay in their {percent(LEVEL)} intervals as time went on (below; reliable forecasts keep to the "
             "band).",
-        )
-        _draw_examples(found, d, folder / f"examples_{d + 1}.{format}", name)
-        session.picture(
+        ):
+            _draw_scores(found, d, folder / f"scores_{d + 1}.{format}", name)
+        with session.picture(
             f"examples_{d + 1}.{format}",
             f"{name}: cases of the test that are surest of a regime, whatever came: raw members (ticks), "
             f"densities of calibrated forecasts, their {percent(LEVEL)} intervals (bars) and the observation "
             f"(dotted).{' The probability of no more than 0 is not drawn.' if censored else ''}",
-        )
+        ):
+            _draw_examples(found, d, folder / f"examples_{d + 1}.{format}", name)
 
 
 def _by(found: Evaluation) -> str:
-    return "part by part" if times_of_cases(found.test) is None else "by month of the year"
+    return "part by part" if complete_times(found.test) is None else "by month of the year"
 
 
 def _colours(found: Evaluation) -> dict[str, int]:
@@ -65,12 +71,12 @@ def _best_emos(found: Evaluation) -> str:
     return found.emos[-1]
 
 
-def _draw_regimes(session: Session, found: Evaluation, folder: Path, file: str) -> None:
+def _draw_regimes(found: Evaluation, path: Path) -> None:
     from degmm.plotting import new_figure, regime_errors, responsibilities, save_figure
     from degmm.plotting.style import across
 
     data, regimes = found.train, found.model.regimes_
-    times = times_of_cases(data)
+    times = complete_times(data)
     gamma = np.asarray(found.model.predict_proba(data))
     D = min(data.n_features, MOST_ROWS)
     figure, axes = new_figure(1 + D, 2, size=(8.2, 2.7 * (1 + D)))
@@ -84,13 +90,7 @@ def _draw_regimes(session: Session, found: Evaluation, folder: Path, file: str) 
         unit = data.units[d] if data.units else ""
         named = name if data.n_features > 1 else ""
         regime_errors(axes[2 + 2 * d], axes[3 + 2 * d], rows, unit=unit, name=named)
-    save_figure(figure, folder / file)
-    session.picture(
-        file,
-        "Above: which regimes the cases of the training are in. Below: the mean error of each regime's "
-        "ensembles (pale) and what its expert takes off, and by how much it widens them. A forecast mixes "
-        "the experts of all regimes of its case, so that error and correction of one need not be equal.",
-    )
+    save_figure(figure, path)
 
 
 def _draw_histograms(found: Evaluation, d: int, path: Path, name: str) -> None:
@@ -113,7 +113,7 @@ def _draw_histograms(found: Evaluation, d: int, path: Path, name: str) -> None:
 def _draw_scores(found: Evaluation, d: int, path: Path, name: str) -> None:
     from degmm.plotting import coverage_in_time, new_figure, save_figure, scores_by_month
 
-    times, colours = times_of_cases(found.test), _colours(found)
+    times, colours = complete_times(found.test), _colours(found)
     shown = [label for label in found.forecasts if label != CLIMATOLOGY]
     unit = found.test.units[d] if found.test.units else ""
     figure, (upper, lower) = new_figure(2, 1, size=(7.2, 5.2))
@@ -132,7 +132,7 @@ def _draw_examples(found: Evaluation, d: int, path: Path, name: str) -> None:
     data, colours = found.test, _colours(found)
     shown = [_best_emos(found), found.regimes]
     gamma = np.asarray(found.model.predict_proba(data))
-    times, unit = times_of_cases(data), data.titles[d]
+    times, unit = complete_times(data), data.titles[d]
     cases = _examples(gamma, ~np.isnan(observed_of(data)[:, d]))
     figure, axes = new_figure(2, 2, size=(8.4, 4.8))
     for panel, i in zip(axes, cases, strict=False):

@@ -8,6 +8,7 @@ from degmm.calibration import RegimeEMOS, RegimeSelection
 from degmm.cli.session import Session
 from degmm.ensembles import Ensemble
 from degmm.evaluation import GLOBAL, JOINT, LEVEL, Evaluation, Joint
+from degmm.past import places_of
 from degmm.wording import counted, percent
 
 if TYPE_CHECKING:
@@ -54,10 +55,12 @@ def tell_scores(session: Session, found: Evaluation, d: int, table: "pd.DataFram
     if d < found.test.n_features - 1:
         return
     when = "at this time of the year, ± 15 days, " if found.seasonal else ""
+    names = places_of(found.train, found.test).names
+    where = f"for the same {' and '.join(names)} " if names else ""
     session.note(
-        f"climatology: what was observed {when}in the training; CRPS: the lower, the better; skill: by how "
-        f"much it is below that of {GLOBAL}, the regression without regimes or context, with a 95 % interval "
-        "of a block bootstrap; p: probability of such a difference if both were equally good "
+        f"climatology: what was observed {where}{when}in the training; CRPS: the lower, the better; "
+        f"skill: by how much it is below that of {GLOBAL}, the regression without regimes or context, with a "
+        "95 % interval of a block bootstrap; p: probability of such a difference if both were equally good "
         f"(Diebold–Mariano, allowing for the dependence of neighbouring {'times' if times < n else 'cases'})"
     )
     nominal = table["nominal"].iloc[1]

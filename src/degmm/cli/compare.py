@@ -34,7 +34,8 @@ def run_comparison(
         _table(session, title, result.table)
         session.note("log-likelihood and KL, of a network's γ from the exact posterior, are in nats")
         for path, caption in zip(result.figures, CAPTIONS, strict=True):
-            session.picture(path.name, caption)
+            with session.picture(path.name, caption):
+                pass  # drawn with the comparison
         session.record(folder, f"All models on {title}")
     phases = dict(result.seconds)
     compiled = phases.pop("compile")

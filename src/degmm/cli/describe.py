@@ -117,10 +117,10 @@ def _draw(session: Session, folder: Path, kept: Ensemble, format: str) -> None:
     for d, name in enumerate(shown.titles):
         if not np.isfinite(observed[:, d]).any():
             continue
-        figure, (upper, lower) = new_figure(2, 1, size=(5.4, 6.0))
-        spread_skill(upper, members[..., d], observed[:, d], unit=shown.units[d] if shown.units else "")
-        rank_histogram(lower, members[..., d], observed[:, d])
-        figure.suptitle(name, fontsize=10)
         file = f"skill_{d + 1}.{format}"
-        save_figure(figure, folder / file)
-        session.picture(file, f"{name}: spread against skill, and ranks of the observations.")
+        with session.picture(file, f"{name}: spread against skill, and ranks of the observations."):
+            figure, (upper, lower) = new_figure(2, 1, size=(5.4, 6.0))
+            spread_skill(upper, members[..., d], observed[:, d], unit=shown.units[d] if shown.units else "")
+            rank_histogram(lower, members[..., d], observed[:, d])
+            figure.suptitle(name, fontsize=10)
+            save_figure(figure, folder / file)

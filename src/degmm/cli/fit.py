@@ -86,23 +86,24 @@ def _clusters(cases: Cases, model: Any, seen: Ensemble) -> Any:
 def _draw(
     session: Session, folder: Path, model: Any, kept: Ensemble, seen: Ensemble, pictures: dict[str, str]
 ) -> None:
-    draw_fit(folder / pictures["clusters"], kept, model)
-    session.picture(pictures["clusters"], "The ensembles and the clusters.")
+    with session.picture(pictures["clusters"], "The ensembles and the clusters."):
+        draw_fit(folder / pictures["clusters"], kept, model)
     if has_times(kept):
         session.section = "Over time"
-        draw_regimes(folder / pictures["regimes"], kept, model.predict_proba(seen))
-        session.picture(pictures["regimes"], "Mean probability of each cluster, over time and over the year.")
+        caption = "Mean probability of each cluster, over time and over the year."
+        with session.picture(pictures["regimes"], caption):
+            draw_regimes(folder / pictures["regimes"], kept, model.predict_proba(seen))
     fields = fields_of(model, kept)
     if fields is not None:
         session.section = "Fields"
-        draw_fields(folder / pictures["fields"], fields, model)
-        session.picture(pictures["fields"], "Mean field of each cluster: departure from the mean of all.")
+        caption = "Mean field of each cluster: departure from the mean of all."
+        with session.picture(pictures["fields"], caption):
+            draw_fields(folder / pictures["fields"], fields, model)
     if hasattr(model, "max_epochs"):
         session.section = "Training"
-        draw_training(folder / pictures["training"], kept, model)
-        session.picture(
-            pictures["training"], "Log-likelihood, and distance of the network from the exact posterior."
-        )
+        caption = "Log-likelihood, and distance of the network from the exact posterior."
+        with session.picture(pictures["training"], caption):
+            draw_training(folder / pictures["training"], kept, model)
 
 
 def _report_clusters(session: Session, model: Any, kept: Ensemble) -> None:

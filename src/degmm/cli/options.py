@@ -157,6 +157,19 @@ class DataOptions:
             "[default: VARIABLE_m01, …]",
         ),
     ] = None
+    group: Annotated[
+        str | None,
+        _option(
+            DATA,
+            "--group",
+            help="Group of a NetCDF-4 or Zarr file in which the variables lie.",
+            show_default="the root, or the only one",
+        ),
+    ] = None
+    missing: Annotated[
+        list[float] | None,
+        _option(DATA, "--missing", help="A number that stands for a missing value: -999; may be repeated."),
+    ] = None
     observation: Annotated[
         str | None,
         _option(DATA, "--observation", help="Name of the observations.", show_default="found by name"),

@@ -14,8 +14,8 @@ from degmm.cli.predict_forecasts import write_forecasts
 from degmm.cli.session import Session
 from degmm.cli.tabular import TABLES, form_of, write_dataset, write_table
 from degmm.ensembles.reader import is_table
-from degmm.files import keep_input
-from degmm.folders import RECORD
+from degmm.files import keep_input, read_inside
+from degmm.folders import RECORD, located
 from degmm.io import HEAD, load
 from degmm.report.record import read_record
 from degmm.results import clusters_dataset, clusters_table, present_cases
@@ -26,6 +26,7 @@ SAME = {
     "member_dim": "member-dim",
     "feature_dims": "feature-dim",
     "member_columns": "member-columns",
+    "missing": "missing",
 }
 """What is read as in the fit, unless told otherwise, and its key in the record"""
 
@@ -78,10 +79,10 @@ def run_prediction(
 def _configuration_of(folder: Path) -> dict[str, Any]:
     """Return the options of the fit that the model is of; none for a model that was saved from Python."""
     folder = folder if folder.is_dir() else folder.parent
-    if not (folder / RECORD).exists():
+    if not located(folder, RECORD).exists():
         return {}
     run = read_record(folder)
-    model = json.loads((folder / HEAD).read_bytes())
+    model = json.loads(read_inside(folder, located(folder, HEAD)))
     if run["command"] not in ("fit", "calibrate") or model["arrays"] not in run.get(
         "files", ()
     ):  # saved there later, by Python
@@ -92,7 +93,8 @@ def _configuration_of(folder: Path) -> dict[str, Any]:
 def _is_sound(key: str, value: Any) -> bool:
     if key in ("member-dim", "control"):
         return isinstance(value, str)
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+    kinds = (int, float) if key == "missing" else str
+    return isinstance(value, list) and all(isinstance(part, kinds) for part in value)
 
 
 def _as_in_fit(of_fit: dict[str, Any], options: DataOptions, file: Path) -> DataOptions:

@@ -51,11 +51,11 @@ def run_select(
         found = select_components(model, seen, wanted, cv=folds or None, n_jobs=jobs)
         _report(session, found)
         write_bytes(folder / TABLE, found.table.to_csv().encode())
-        panels = 2 if "held_out" in found.best else 1
-        figure, axes = new_figure(1, panels, size=(1 + 3.3 * panels, 3.3))
-        selection(found.table, found.best, axes=axes)
-        save_figure(figure, folder / picture)
-        session.picture(picture, "Criteria of the fits by number of clusters; a star marks the best.")
+        with session.picture(picture, "Criteria of the fits by number of clusters; a star marks the best."):
+            panels = 2 if "held_out" in found.best else 1
+            figure, axes = new_figure(1, panels, size=(1 + 3.3 * panels, 3.3))
+            selection(found.table, found.best, axes=axes)
+            save_figure(figure, folder / picture)
         session.file(TABLE, "the table, as CSV")
         title = f"{type(model).__name__}: numbers of clusters for {file.name}"
         session.record(folder, title, input=file, unused=unused)

@@ -79,8 +79,18 @@ class Session:
             {"section": self.section, "title": title, "rows": [_plain(dict(record)) for record in records]}
         )
 
-    def picture(self, file: str, caption: str) -> None:
-        """Record a picture in the output folder."""
+    @contextmanager
+    def picture(self, file: str, caption: str) -> Iterator[None]:
+        """Record a picture in the output folder; one that cannot be drawn is a warning, no end of the run.
+
+        Draw it within the context.
+        """
+        try:
+            yield
+        except Exception as error:  # whatever it is, the results are worth more
+            why = " ".join(str(error).split()) or type(error).__name__
+            self.warning(f"the picture {file} could not be drawn ({why}); all other results are there")
+            return
         self._items.append({"section": self.section, "kind": "picture", "file": file, "caption": caption})
 
     def file(self, file: str, text: str) -> None:

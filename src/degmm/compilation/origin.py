@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -21,8 +22,9 @@ from degmm.threads import cores
 
 IMPORTED = time.time()
 """When this was imported: a source file changed later may not be what runs here"""
-PACKAGES = ("flax", "optax")
-"""Whose code comes into the programs, beside that of jax and NumPy; most fits import none of them"""
+PACKAGES = ("flax", "optax", "scipy", "opt_einsum")
+"""Whose code, or numbers that it computed, comes into the programs, beside that of jax and NumPy; most fits
+import few of them"""
 PROCESSOR = ("vendor_id", "cpu", "model", "stepping", "flags", "CPU ", "Features", "features", "isa", "uarch")
 """Beginnings of lines of /proc/cpuinfo that tell what a processor can do"""
 PASSING = ("cpu MHz",)
@@ -98,7 +100,20 @@ def _machine() -> tuple[Any, ...]:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             return *facts, _first_processor(file)
     except OSError:
-        return facts
+        return *facts, _named_processor()
+
+
+def _named_processor() -> str:
+    """Return the processor's own name where the system has no list of what it can do, as on a Mac."""
+    if platform.system() != "Darwin":
+        return ""
+    try:
+        done = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def _first_processor(lines: Iterable[str]) -> tuple[str, ...]:

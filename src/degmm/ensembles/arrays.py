@@ -1,12 +1,20 @@
 """Validation of members: from what a user passes to a float array (n, M, D)."""
 
 import datetime
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from degmm.ensembles.texts import is_missing
+
+LARGEST = 1e100
+"""Of float64 too: sums of squares, and what they are divided by, are to stay finite"""
+STANDARD_FILLS = (9.969209968386869e36, 1e20, 1e30, 1e35)
+FILLS = [float(kind(fill)) for fill in STANDARD_FILLS for kind in (np.float32, float)]
+"""Values that files have for missing ones, by the defaults of NetCDF, of CMIP and of others"""
+SMALLEST_FILL = 0.99e20
 
 
 def check_members(values: Any, name: str = "X") -> np.ndarray:
@@ -210,22 +218,61 @@ def _of_objects(values: np.ndarray, name: str) -> np.ndarray:
     return plain.reshape(values.shape).astype(np.float64)
 
 
-def _check_values(values: np.ndarray, name: str) -> None:
-    largest = float(np.sqrt(np.finfo(values.dtype).max)) * 1e-4
+def check_size(values: np.ndarray, name: str, axes: tuple[str, ...]) -> bool:
+    """Refuse values too large for their precision, and warn of those that files have for missing ones.
+
+    Parameters
+    ----------
+    values : ndarray
+        Floats.
+    name : str
+        Name of the argument, for messages.
+    axes : tuple of str
+        What the axes go through, for messages.
+
+    Returns
+    -------
+    bool
+        Whether all are known to be finite.
+
+    Raises
+    ------
+    ValueError
+        For an infinite or huge value.
+    """
+    largest = min(float(np.sqrt(np.finfo(values.dtype).max)) * 1e-4, LARGEST)
     # One pass without temporaries settles the usual case: NaN, infinity and huge values show in it.
     if values.flags.c_contiguous:
         with np.errstate(over="ignore", invalid="ignore"):
             flat = values.reshape(-1)
-            if np.dot(flat, flat) < largest**2:
-                return
-    huge = np.abs(values) > largest
+            if np.dot(flat, flat) < min(largest, SMALLEST_FILL) ** 2:
+                return True
+    size = np.abs(values)
+    huge = size > largest
     if huge.any():
-        i, m, d = np.argwhere(huge)[0]
-        what = "infinite value" if np.isinf(values[i, m, d]) else f"value {values[i, m, d]:.3g}"
+        place = tuple(np.argwhere(huge)[0])
+        what = "infinite value" if np.isinf(values[place]) else f"value {values[place]:.3g}"
+        where = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=True))
         raise ValueError(
-            f"{name}: {what} at ensemble {i}, member {m}, variable {d} ({int(huge.sum())} beyond "
-            f"{largest:.0e} in all); if it stands for a missing value, set it to NaN to drop the member"
+            f"{name}: {what} at {where} ({int(huge.sum())} beyond {largest:.0e} in all); if it stands for a "
+            "missing value, set it to NaN to leave it out"
         )
+    filled = (size >= SMALLEST_FILL) & np.isin(size, FILLS)
+    if filled.any():
+        place = tuple(np.argwhere(filled)[0])
+        where = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=True))
+        warnings.warn(
+            f"{name}: {values[place]:.6g} at {where} ({int(filled.sum())} in all) is what files have for "
+            "missing values; set it to NaN if it is one",
+            UserWarning,
+            stacklevel=2,
+        )
+    return False
+
+
+def _check_values(values: np.ndarray, name: str) -> None:
+    if check_size(values, name, ("ensemble", "member", "variable")):
+        return
     absent = np.isnan(values).any(axis=2).all(axis=1)
     if absent.any():
         raise ValueError(

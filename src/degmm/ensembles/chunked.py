@@ -8,8 +8,9 @@ import numpy as np
 
 from degmm.ensembles import blocks
 from degmm.ensembles.blocks import Block, computed, grouped, of_few_layers
-from degmm.ensembles.dataset import Roles, dataset_of, from_dataset, roles_of
+from degmm.ensembles.dataset import dataset_of, from_dataset
 from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.roles import Roles, settled
 from degmm.ensembles.summary import some
 
 if TYPE_CHECKING:
@@ -29,17 +30,19 @@ class ChunkedEnsemble:
     name : str
         Name of the argument, for messages.
     **options
-        ``variables``, ``member_dim``, ``feature_dims``, ``control`` and ``observation``, as in
-        :func:`degmm.read_ensemble`.
+        ``variables``, ``member_dim``, ``feature_dims``, ``control``, ``observation`` and ``missing``, as in
+        :func:`degmm.read_ensemble`; and ``notes``, what is to be said of the file.
     """
 
     def __init__(self, dataset: "xr.Dataset", *, name: str = "X", **options: Any) -> None:
         wanted = options.get("variables")
         self._options = {**options, "variables": [wanted] if isinstance(wanted, str) else wanted}
-        self._name, self._dataset = name, of_few_layers(dataset)
         keys = ("member_dim", "feature_dims", "observation")
-        self._roles: Roles = roles_of(dataset, self._options["variables"], *(options.get(k) for k in keys))
-        arrays = dataset[self._roles.names].unify_chunks()
+        chosen = (self._options["variables"], *(options.get(k) for k in keys))
+        self._name = name
+        self._roles: Roles
+        self._dataset, self._roles = settled(of_few_layers(dataset), *chosen)
+        arrays = self._dataset[self._roles.names].unify_chunks()
         self.case_dims = tuple(self._roles.case_dims)
         self.sizes = tuple(arrays.sizes[d] for d in self.case_dims)
         """Sizes of the dimensions of the cases"""
@@ -110,7 +113,7 @@ class ChunkedEnsemble:
         """Yield the ensembles block by block, in memory and with all their labels and observations."""
         self.first  # noqa: B018  it decides on the variables of a grid
         for where in self._slices():
-            yield self._ensemble(self._part(where, observed=True).load(), observed=True)
+            yield self._ensemble(self._part(where, observed=True).compute(), observed=True)
 
     def compute(self) -> Ensemble:
         """Return all ensembles, read into memory."""

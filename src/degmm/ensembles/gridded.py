@@ -1,12 +1,17 @@
 """Files of dimensions that xarray opens: NetCDF, Zarr and GRIB."""
 
-import logging
-import re
 import warnings
 import zipfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from degmm.ensembles import groups
+from degmm.ensembles.decoding import decoded
+from degmm.ensembles.grib import UnfitError, open_grib
 from degmm.ensembles.messages import check_messages
 from degmm.ensembles.names import first_line
 
@@ -15,14 +20,49 @@ if TYPE_CHECKING:
 
 KINDS = {"scipy": "NetCDF", "h5netcdf": "NetCDF", "zarr": "Zarr", "cfgrib": "GRIB"}
 """What is read by which of xarray's engines"""
-UNDATED = re.compile(r"unable to decode time units '([^']*)' with \W*(?:calendar |the )?'?([\w ]+)")
-"""What xarray says of times that it cannot read"""
 ZARR_ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
 """Files that a folder of Zarr holds one of"""
 
 
-def open_dataset(path: Path, engine: str, chunks: Any = None) -> "xr.Dataset":
+class Opened(NamedTuple):
+    """A file, opened."""
+
+    dataset: "xr.Dataset"
+    notes: tuple[str, ...]
+    """What is to be said of it, one sentence each"""
+    groups: Callable[[], list[str]] = list
+    """Lists the groups of the file that were not read"""
+
+
+class Store(NamedTuple):
+    """A file of groups: what lists them, and what opens one."""
+
+    groups: Callable[[], list[str]]
+    open: Callable[[str | None], tuple["xr.Dataset", list[str]]]
+
+
+def open_dataset(
+    path: Path,
+    engine: str,
+    chunks: Any = None,
+    *,
+    group: str | None = None,
+    wanted: Sequence[str] | None = None,
+) -> Opened:
     """Open a file with xarray; with ``chunks``, on Dask arrays.
+
+    Parameters
+    ----------
+    path : Path
+    engine : str
+        A key of :data:`KINDS`.
+    chunks : optional
+        As ``xarray.open_dataset`` takes them.
+    group : str, optional
+        Group of a NetCDF-4 or Zarr file to read; by default the root, or the only group where the root
+        has no variables.
+    wanted : sequence of str, optional
+        Variables without which the others of a GRIB file need not be read.
 
     Raises
     ------
@@ -35,33 +75,55 @@ def open_dataset(path: Path, engine: str, chunks: Any = None) -> "xr.Dataset":
     kind = KINDS[engine]
     if engine == "cfgrib":
         check_messages(path)
+    if group is not None and engine not in ("h5netcdf", "zarr"):
+        what = "GRIB" if engine == "cfgrib" else "NetCDF-3"
+        raise ValueError(f"group: a {what} file has no groups; leave it out")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             if engine == "cfgrib":
-                return _joined(_grib_parts(path))
-            if engine == "zarr":
-                return _open_zarr(path, chunks)
+                dataset, notes = open_grib(path, wanted)
+                return Opened(dataset, tuple(notes))
             import xarray as xr
 
-            # of an HDF5 file without dimensions one learns more by their sizes than by a warning
-            options: dict[str, Any] = {"phony_dims": "sort"} if engine == "h5netcdf" else {}
-            return xr.open_dataset(path, engine=engine, chunks=chunks, **options)
+            if engine == "scipy":
+                dataset, notes = decoded(partial(xr.open_dataset, path, engine=engine, chunks=chunks))
+                return Opened(dataset, tuple(notes))
+            store = _zarr(path, chunks) if engine == "zarr" else _netcdf(path, chunks)
+            return _of_group(store, group)
     except (MemoryError, UnfitError):
         raise
     except Exception as error:  # h5py, zarr, eccodes and xarray raise many types for a bad file
-        if undated := UNDATED.search(str(error)):
-            units, calendar = undated.groups()
-            usual = calendar in ("standard", "gregorian", "proleptic_gregorian", "default calendar")
-            fix = "correct the units, as to 'days since 2000-01-01'"
-            fix = fix if usual else "install cftime (pip install cftime), which reads such calendars"
-            raise ValueError(
-                f"its dates cannot be read, {units!r} in the calendar {calendar!r}; {fix}"
-            ) from error
         raise ValueError(
             f"not a readable {kind} file; write or fetch it again ({type(error).__name__}: "
             f"{first_line(error)})"
         ) from error
+
+
+def _of_group(store: Store, wanted: str | None) -> Opened:
+    """Open the root of a file, or one of its groups."""
+    dataset, notes = store.open(None)
+    try:
+        name = groups.chosen(wanted, store.groups, dataset)
+    except ValueError as error:
+        raise UnfitError(str(error)) from error
+    if name is None:
+        return Opened(dataset, tuple(notes), store.groups)
+    dataset.close()
+    dataset, notes = store.open(name)
+    dataset = groups.with_coordinates_above(dataset, name, lambda above: store.open(above)[0])
+    return Opened(dataset, (f"group {name!r}", *notes))
+
+
+def _netcdf(path: Path, chunks: Any) -> Store:
+    import xarray as xr
+
+    def open_group(name: str | None) -> tuple["xr.Dataset", list[str]]:
+        # of an HDF5 file without dimensions one learns more by their sizes than by a warning
+        options: dict[str, Any] = {"engine": "h5netcdf", "phony_dims": "sort", "group": name}
+        return decoded(partial(xr.open_dataset, path, chunks=chunks, **options))
+
+    return Store(lambda: groups.in_netcdf(path), open_group)
 
 
 def _check_packages(path: Path, engine: str) -> None:
@@ -82,11 +144,26 @@ def _check_packages(path: Path, engine: str) -> None:
 # --- Zarr ---------------------------------------------------------------------------------------
 
 
-def _open_zarr(path: Path, chunks: Any) -> "xr.Dataset":
+def _zarr(path: Path, chunks: Any) -> Store:
     import xarray as xr
 
-    if path.is_dir():
-        return _sorted(xr.open_dataset(path, engine="zarr", consolidated=False, chunks=chunks))
+    store, root = (path, None) if path.is_dir() else _zipped(path)
+
+    def open_group(name: str | None) -> tuple["xr.Dataset", list[str]]:
+        where = "/".join(filter(None, (root, name))) or None
+        options: dict[str, Any] = {"engine": "zarr", "consolidated": False, "group": where}
+        zeros, fills = _fills_of_zarr(store, where)
+        dataset, notes = decoded(partial(xr.open_dataset, store, chunks=chunks, **options), fills)
+        if zeros:
+            notes.append(f"0 is read as a value, not as missing, in {', '.join(zeros)}")
+        # the order of files in a folder is by chance
+        return dataset[sorted(map(str, dataset.data_vars))], notes
+
+    return Store(lambda: groups.in_zarr(store, root), open_group)
+
+
+def _zipped(path: Path) -> tuple[Any, str | None]:
+    """Return the store of a zip archive, and the group in it that is its root."""
     from zarr.storage import ZipStore
 
     with zipfile.ZipFile(path) as archive:
@@ -94,79 +171,29 @@ def _open_zarr(path: Path, chunks: Any) -> "xr.Dataset":
     if not roots:
         raise ValueError("no Zarr group in the zip archive")
     top = min((root.parent for root in roots), key=lambda parent: len(parent.parts))
-    group = None if top == PurePosixPath(".") else str(top)
-    store: Any = ZipStore(path, mode="r")
-    return _sorted(xr.open_dataset(store, engine="zarr", consolidated=False, group=group, chunks=chunks))
+    return ZipStore(path, mode="r"), None if top == PurePosixPath(".") else str(top)
 
 
-def _sorted(dataset: "xr.Dataset") -> "xr.Dataset":
-    """Return the variables in the order of their names: that of files in a folder is by chance."""
-    return dataset[sorted(map(str, dataset.data_vars))]
+def _fills_of_zarr(store: Any, group: str | None) -> tuple[list[str], dict[str, Any]]:
+    """Return of which arrays 0 is a value, and whose missing values are others than xarray takes them for.
 
-
-# --- GRIB ---------------------------------------------------------------------------------------
-
-
-class UnfitError(ValueError):
-    """Messages of a sound file that make no table."""
-
-
-def _grib_parts(path: Path) -> list["xr.Dataset"]:
-    """Open a GRIB file, whose messages need not all have the same dimensions."""
-    import cfgrib
-
-    # No index is left beside the user's file, and a message that is cut off is told of.
-    options = {"indexpath": "", "errors": "raise"}
-    logger = logging.getLogger("cfgrib.dataset")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)  # what it cannot merge it says with a traceback
-    try:
-        return cfgrib.open_datasets(str(path), backend_kwargs=options)
-    finally:
-        logger.setLevel(before)
-
-
-def _joined(parts: list["xr.Dataset"]) -> "xr.Dataset":
-    """Return the variables of several Datasets in one.
-
-    Variables at different heights are put side by side, and the control run (type cf, number 0) before
-    the perturbed members (pf).
+    In format 2 xarray takes what stands for chunks that were not written, by default 0, for missing, and no
+    longer sees an attribute ``_FillValue`` then. It writes what is missing there itself, but never a 0
+    that the user has not asked for; of packed values 0 is none in particular, so there it is believed.
     """
-    import xarray as xr
+    import zarr
 
-    arrays: dict[str, list[xr.DataArray]] = {}
-    for part in parts:
-        for name, array in part.data_vars.items():
-            arrays.setdefault(str(name), []).append(array)
-    several = len(arrays) > 1
-    joined: dict[str, xr.DataArray] = {}
-    for name, pieces in arrays.items():
-        if len(pieces) > 1:
-            # number is one label where a control run stands alone
-            pieces = [
-                p if "number" in p.dims or "number" not in p.coords else p.expand_dims("number")
-                for p in pieces
-            ]
-            levels = {frozenset(d for d in p.dims if d != "number") for p in pieces}
-            if len(levels) > 1 or any("number" not in p.dims for p in pieces):
-                raise UnfitError(
-                    f"its messages of {name} do not fit into one table of dimensions; split it first, as by "
-                    f"grib_copy -w typeOfLevel=surface IN OUT"
-                )
-            pieces.sort(key=lambda p: int(p["number"].min()))
-            pieces = [xr.concat(pieces, dim="number", coords="minimal", compat="override", join="exact")]
-        array = pieces[0]
-        # levels, one a variable, are no coordinates of all
-        joined[name] = (
-            array.reset_coords(
-                [
-                    c
-                    for c, v in array.coords.items()
-                    if v.ndim == 0 and c not in ("time", "step", "valid_time")
-                ],
-                drop=True,
-            )
-            if several
-            else array
-        )
-    return xr.Dataset(joined, attrs=parts[0].attrs)
+    opened = zarr.open_group(store, path=group, mode="r", use_consolidated=False)
+    zeros: list[str] = []
+    fills: dict[str, Any] = {}
+    for name, array in opened.arrays() if opened.metadata.zarr_format == 2 else ():
+        unwritten, own = array.fill_value, array.attrs.get("_FillValue")
+        if unwritten is None or np.dtype(array.dtype).kind not in "biuf":
+            continue
+        if isinstance(own, int | float):
+            if own != unwritten:
+                fills[name] = np.dtype(array.dtype).type(own)
+        elif unwritten == 0 and not {"scale_factor", "add_offset"} & {*array.attrs}:
+            fills[name] = None
+            zeros.append(name)
+    return sorted(zeros), fills

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from degmm.ensembles.packing import holds, stored_as
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -165,8 +167,7 @@ def _ordered(like: "xr.Variable", dims: Sequence[str], block: np.ndarray) -> Any
     """Return a block of values with the order of dimensions, the type and the attributes of its source."""
     import xarray as xr
 
-    whole = like.dtype.kind in "iu" and bool((block == np.round(block)).all())
-    block = block.astype(like.dtype) if whole or like.dtype.kind == "f" else block
-    variable = xr.Variable(dims, block, like.attrs, like.encoding)
+    block = block.astype(like.dtype) if holds(like.dtype, block) else block
+    variable = xr.Variable(dims, block, like.attrs, stored_as(like.encoding, block))
     wanted = [d for d in like.dims if d in dims]
     return variable.transpose(*wanted) if len(wanted) == len(dims) else variable

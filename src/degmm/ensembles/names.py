@@ -11,12 +11,32 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MEMBER_NAMES = ("realization", "number", "member", "ensemble", "ens", "sample")
+OTHER_MEMBER_NAMES = (
+    "realisation",
+    "memberid",
+    "membernumber",
+    "ensemblemember",
+    "ensembleid",
+    "ensemblenumber",
+    "ensmember",
+    "ensid",
+    "realizationid",
+    "perturbationnumber",
+    "variantlabel",
+    "variantid",
+)
+"""Names of the same in archives of climate models, in small letters and without what parts their words"""
+LIKE_MEMBERS = re.compile(r"(?:^|[\W_])(?:mem|ens|perturb)|member|ensemble|reali[sz]|^M$", re.IGNORECASE)
+"""In a name of members that we do not know"""
+NO_MEMBERS = "no member dimension found"
 VARIABLE_NAMES = ("variable", "var", "feature")
 OBSERVATION_NAMES = ("observation", "observations", "obs", "verification")
 NAMELESS = "value"
 """Variable of a DataArray without a name"""
 ROLE = "degmm_role"
 """Attribute of the variables that hold weights and context in a file of ours"""
+OF_THE_GRID = {"grid_mapping_name", "crs_wkt", "spatial_ref"}
+"""Attributes of the single value that describes a map projection, and labels nothing"""
 CONTROL_WORDS = ("control", "ctrl", "hres")
 """Names of other runs, which are told of"""
 UNITS = {
@@ -132,7 +152,7 @@ def find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
             raise ValueError(f"member_dim: no dimension {wanted!r}; there are {', '.join(dims)}")
         return wanted
     candidates = _said_to_be_members(dataset)
-    named = [name for name in MEMBER_NAMES if name in dims]
+    named = named_members(dims)
     if not candidates:
         # names decide among dimensions of different variables, not among those of one
         for v in dataset.data_vars.values():
@@ -147,10 +167,22 @@ def find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
     if candidates:
         return candidates[0]
     found = f"its dimensions are {', '.join(dims)}" if dims else "it has no dimension"
-    raise ValueError(
-        f"no member dimension found ({found}); rename one to 'member', or give its name to read_ensemble "
-        f"as member_dim"
-    )
+    like = [repr(d) for d in dims if LIKE_MEMBERS.search(d)]
+    advice = "rename one to 'member', or give its name to read_ensemble as member_dim"
+    advice = f"did you mean {' or '.join(like)}? Give it as member_dim" if like else advice
+    raise ValueError(f"{NO_MEMBERS} ({found}); {advice}")
+
+
+def named_members(names: Sequence[str]) -> list[str]:
+    """Return those of some names that members bear: the usual ones, or else those of other archives."""
+    usual = [name for name in MEMBER_NAMES if name in names]
+    return usual or [name for name in names if _is_of_members(name)]
+
+
+def _is_of_members(name: str) -> bool:
+    plain = re.sub(r"[\W_]", "", name).lower()
+    known = (*MEMBER_NAMES, *OTHER_MEMBER_NAMES)
+    return plain in known or plain.removesuffix("s") in known
 
 
 def _said_to_be_members(dataset: "xr.Dataset") -> list[str]:
@@ -215,11 +247,14 @@ def _why_not(name: str, labels: list[str], sources: list[str], whole: "xr.Datase
 
 
 def case_labels(array: "xr.DataArray", case_dims: Sequence[Any]) -> tuple[str, dict[str, np.ndarray]]:
-    """Return the name of the case dimension and the coordinates that run along cases alone."""
+    """Return the name of the case dimension, and the coordinates that label the cases, or all of them."""
     sizes = [array.sizes[d] for d in case_dims]
     coords = {}
     for name, coord in array.coords.items():
-        if coord.dims and set(coord.dims) <= set(case_dims):
+        # a single label is that of all cases
+        if not coord.dims and name not in VARIABLE_NAMES and not {*coord.attrs} & OF_THE_GRID:
+            coords[str(name)] = np.repeat(coord.to_numpy()[None], int(np.prod(sizes)))
+        elif coord.dims and set(coord.dims) <= set(case_dims):
             template = coord.broadcast_like(
                 array.isel({d: 0 for d in array.dims if d not in case_dims}, drop=True)
             )
@@ -230,6 +265,20 @@ def case_labels(array: "xr.DataArray", case_dims: Sequence[Any]) -> tuple[str, d
     while case in taken:
         case = f"degmm_{case}"
     return case, coords
+
+
+def paired_names(names: Sequence[str]) -> list[str]:
+    """Return the names that observations of some variables may have."""
+    patterns = ("obs_{}", "{}_obs", "observation_{}", "{}_observation")
+    return [pattern.format(name) for name in names for pattern in patterns]
+
+
+def observation_names(
+    dataset: "xr.Dataset", name: str, names: Sequence[str], wanted: str | None
+) -> list[str]:
+    """Return the data variables that by their names may be the observations of ``name``, one of ``names``."""
+    usual = OBSERVATION_NAMES if len(names) == 1 else ()
+    return [c for c in ([wanted] if wanted else [*paired_names([name]), *usual]) if c in dataset.data_vars]
 
 
 def observations_of(
@@ -243,13 +292,7 @@ def observations_of(
     found: dict[str, str] = {}
     for name in names:
         dims = {*dataset[name].dims} - {member}
-        paired = [
-            pattern.format(name) for pattern in ("obs_{}", "{}_obs", "observation_{}", "{}_observation")
-        ]
-        candidates = [wanted] if wanted else [*paired, *(OBSERVATION_NAMES if len(names) == 1 else ())]
-        for candidate in candidates:
-            if candidate not in dataset.data_vars:
-                continue
+        for candidate in observation_names(dataset, name, names, wanted):
             array = dataset[candidate]
             if {*array.dims} == dims and is_numeric(array):
                 found[name] = candidate

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from degmm.ensembles.archives import read_npz
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.dataset import from_dataset
 from degmm.ensembles.ensemble import Ensemble
-from degmm.ensembles.gridded import ZARR_ROOTS, open_dataset
+from degmm.ensembles.gridded import ZARR_ROOTS, Opened, open_dataset
+from degmm.ensembles.missing import as_codes, of_missing, suspects
+from degmm.ensembles.names import NO_MEMBERS, paired_names
+from degmm.ensembles.summary import some
 from degmm.ensembles.tablefiles import read_csv, read_parquet
 from degmm.ensembles.tables import from_dataframe
 
@@ -25,6 +29,8 @@ def read_ensemble(
     control: Any = None,
     observation: str | None = None,
     member_columns: str | Sequence[str] | None = None,
+    group: str | None = None,
+    missing: Any = None,
     chunks: Any = None,
 ) -> Any:
     """Read ensembles from a file with a member dimension.
@@ -51,6 +57,12 @@ def read_ensemble(
     member_columns : str or sequence of str, optional
         In a wide table, the columns that are the members of one variable, by name or as a pattern
         such as ``"*oclock"``. By default columns named ``VARIABLE_m01``, ``VARIABLE_m02``, ….
+    group : str, optional
+        Group of a NetCDF-4 or Zarr file in which the variables lie, such as ``"forecasts"``. By default
+        the root, or the only group if the root has no variables.
+    missing : float or sequence of float, optional
+        Numbers that stand for missing values, such as −999, of members and observations. What the
+        attributes of a file say of missing values is known without.
     chunks : int, dict, "auto" or {}, optional
         As in ``xarray.open_dataset``: the values are left in the file, which is NetCDF or Zarr, and
         read chunk by chunk when they are needed (with the package dask); ``{}`` stands for the chunks
@@ -85,14 +97,15 @@ def read_ensemble(
         "observation": observation,
     }
     try:
+        codes = as_codes(missing)
         if chunks is not None:
             if member_columns is not None:
                 raise ValueError("member_columns: only a table has columns; leave it out")
-            return _unread(path, chunks, {**options, "feature_dims": feature_dims})
-        data = _read(path, options, feature_dims, member_columns)
+            return _unread(path, chunks, {**options, "feature_dims": feature_dims, "missing": codes}, group)
+        data = _read(path, options, feature_dims, member_columns, group, codes)
         if np.isnan(data.values).all():
             raise ValueError("every value of the members is missing; check what was read as members")
-        return data
+        return replace(data, notes=(*data.notes, *suspects(data)))
     except (ValueError, OSError) as error:
         # one sentence, whatever the program that opens such files says
         said = " ".join(str(error).split()) if isinstance(error, ValueError) else _of_system(error)
@@ -108,25 +121,53 @@ def _read(
     options: dict[str, Any],
     feature_dims: Sequence[str] | None,
     member_columns: str | Sequence[str] | None,
+    group: str | None,
+    missing: Sequence[float],
 ) -> Ensemble:
     kind = _kind_of(path)
+    if group is not None and kind in (*TABLES, "npz"):
+        raise ValueError("group: only NetCDF-4 and Zarr files have groups; leave it out")
     if kind in TABLES:
         if feature_dims:
             raise ValueError("feature_dims: a table has no dimensions; leave it out")
         table = read_csv(path) if kind == "csv" else read_parquet(path)
-        return from_dataframe(table, member_columns=member_columns, text=kind == "csv", **options)
+        data = from_dataframe(table, member_columns=member_columns, text=kind == "csv", **options)
+        return of_missing(data, missing)
     if member_columns is not None:
         raise ValueError("member_columns: only a table has columns; leave it out")
     if kind == "npz":
-        return read_npz(path, feature_dims=feature_dims, **options)
-    with open_dataset(path, kind) as dataset:
-        return from_dataset(dataset, feature_dims=feature_dims, **options)
+        return of_missing(read_npz(path, feature_dims=feature_dims, **options), missing)
+    opened = open_dataset(path, kind, group=group, wanted=_of_file(options))
+    with opened.dataset as dataset:
+        try:
+            return from_dataset(
+                dataset, feature_dims=feature_dims, missing=missing, notes=opened.notes, **options
+            )
+        except ValueError as error:
+            raise _with_groups(error, opened) from None
 
 
 CHUNKED = ("zarr", "h5netcdf")
 
 
-def _unread(path: Path, chunks: Any, options: dict[str, Any]) -> ChunkedEnsemble:
+def _of_file(options: dict[str, Any]) -> list[str] | None:
+    """Return the names of what is wanted of a file, its observations with it; None for all."""
+    wanted = options["variables"]
+    if wanted is None:
+        return None
+    names = [wanted] if isinstance(wanted, str) else [*wanted]
+    return [*names, *paired_names(names), *filter(None, [options["observation"]])]
+
+
+def _with_groups(error: ValueError, opened: Opened) -> ValueError:
+    """Return an error that also tells of the groups of a file, where the members may lie in one of them."""
+    known = opened.groups() if str(error).startswith(NO_MEMBERS) else []
+    if not known:
+        return error
+    return ValueError(f"{error}; or choose one of its groups, {some(known)}, as group={known[0]!r}")
+
+
+def _unread(path: Path, chunks: Any, options: dict[str, Any], group: str | None) -> ChunkedEnsemble:
     kind = _kind_of(path)
     if kind not in CHUNKED:
         raise ValueError(f"chunks: a file of type {kind} is read into memory as a whole; leave it out")
@@ -134,7 +175,11 @@ def _unread(path: Path, chunks: Any, options: dict[str, Any]) -> ChunkedEnsemble
         import dask  # noqa: F401
     except ImportError as error:
         raise ImportError(f"{path}: reading it by chunks needs dask: pip install 'degmm[dask]'") from error
-    return ChunkedEnsemble(open_dataset(path, kind, chunks=chunks), name=str(path), **options)
+    opened = open_dataset(path, kind, chunks=chunks, group=group)
+    try:
+        return ChunkedEnsemble(opened.dataset, name=str(path), notes=opened.notes, **options)
+    except ValueError as error:
+        raise _with_groups(error, opened) from None
 
 
 def is_store(path: Path) -> bool:

@@ -19,8 +19,10 @@ from degmm.ensembles.columns import (
     with_labels,
 )
 from degmm.ensembles.ensemble import Ensemble
-from degmm.ensembles.names import MEMBER_NAMES, NAMELESS
+from degmm.ensembles.names import NAMELESS, named_members
+from degmm.ensembles.summary import some
 from degmm.ensembles.times import undated
+from degmm.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 MEMBER_COLUMN = re.compile(r"(?:(?P<variable>.+?)[_.])?(?:m|mem|member|ens|number)_?(?P<member>\d+)")
 PLACES = ("lat", "latitude", "lon", "longitude", "lead", "lead_time", "step", "height", "level", "station")
 """Columns of numbers that say where a case is, in a long table"""
+LEAST_COMPARED = 10
+"""Members beyond the first of their case, of which all must have a number that is one of the case"""
 
 
 def from_dataframe(
@@ -44,9 +48,10 @@ def from_dataframe(
 
     *Wide*: a row a case, and columns ``t2m_m01``, ``t2m_m02``, … for the members of the variable ``t2m``, or
     ``member_columns``. *Long*: a row a member, with a column of members (``member_dim``, or named member,
-    number, realization, …); columns of real numbers are variables (or those named by ``variables``), and all
-    others, such as dates and stations, say which case a row belongs to. In both, ``obs_t2m`` or
-    ``t2m_obs`` holds observations, and columns that are neither label the cases.
+    number, realization, …); columns of real numbers that differ among the members of a case are variables
+    (or those named by ``variables``), and all others, such as dates and stations, say which case a row
+    belongs to. In both, ``obs_t2m`` or ``t2m_obs`` holds observations, and columns that are neither label the
+    cases.
 
     Parameters
     ----------
@@ -86,7 +91,7 @@ def from_dataframe(
         table = table.drop(columns=row_numbers(table, nameless))
         data = _long(table, member, wanted, observation, text)
     else:
-        data = _wide(table, _columns(names, member_columns), wanted, observation, text)
+        data = _wide(table, _columns(names, member_columns, wanted), wanted, observation, text)
     return data if control is None else data.drop_control(control)
 
 
@@ -96,8 +101,8 @@ def _member_column(names: Sequence[str], wanted: str | None) -> str | None:
         if wanted not in names:
             raise ValueError(f"member_dim: no column {wanted!r}; there are {', '.join(names[:12])}")
         return wanted
-    found = [n for n in MEMBER_NAMES if n in names]
-    if found and any((match := MEMBER_COLUMN.fullmatch(n)) and match["variable"] for n in names):
+    found = named_members(names)
+    if found and any(name != NAMELESS and len(columns) > 1 for name, columns in _grouped(names).items()):
         return None  # a wide table, in which they label the cases
     if len(found) > 1:
         raise ValueError(
@@ -107,7 +112,31 @@ def _member_column(names: Sequence[str], wanted: str | None) -> str | None:
     return found[0] if found else None
 
 
-def _columns(names: Sequence[str], member_columns: str | Sequence[str] | None) -> dict[str, dict[Any, str]]:
+def _grouped(names: Sequence[str], wanted: Sequence[str] = ()) -> dict[str, dict[Any, str]]:
+    """Return the columns of each variable, by the number of the member.
+
+    A variable that would have one member where others have several is none unless it is wanted, such as
+    area_m2, an area in square metres.
+    """
+    columns: dict[str, dict[Any, str]] = {}
+    for name in names:
+        match = MEMBER_COLUMN.fullmatch(name)
+        if match is None:
+            continue
+        members, number = columns.setdefault(match["variable"] or NAMELESS, {}), int(match["member"])
+        if number in members:
+            raise ValueError(f"columns {members[number]!r} and {name!r} are the same member; rename one")
+        members[number] = name
+    several = any(len(members) > 1 for members in columns.values())
+    columns = {v: m for v, m in columns.items() if len(m) > 1 or not several or v in wanted}
+    if len(columns) > 1:  # bare m01, m02 are columns beside them
+        columns.pop(NAMELESS, None)
+    return columns
+
+
+def _columns(
+    names: Sequence[str], member_columns: str | Sequence[str] | None, wanted: Sequence[str] | None
+) -> dict[str, dict[Any, str]]:
     """Return the columns of each variable, by the label of the member."""
     if member_columns is not None:
         patterns = [member_columns] if isinstance(member_columns, str) else list(member_columns)
@@ -118,15 +147,7 @@ def _columns(names: Sequence[str], member_columns: str | Sequence[str] | None) -
             )
         common = re.sub(r"[\W_]+$|^[\W_]+", "", patterns[0].replace("*", "")) if len(patterns) == 1 else ""
         return {common or NAMELESS: {n: n for n in found}}
-    columns: dict[str, dict[Any, str]] = {}
-    matches = {name: match for name in names if (match := MEMBER_COLUMN.fullmatch(name))}
-    if any(match["variable"] for match in matches.values()):  # bare m01, m02 are columns beside them
-        matches = {name: match for name, match in matches.items() if match["variable"]}
-    for name, match in matches.items():
-        members, number = columns.setdefault(match["variable"] or NAMELESS, {}), int(match["member"])
-        if number in members:
-            raise ValueError(f"columns {members[number]!r} and {name!r} are the same member; rename one")
-        members[number] = name
+    columns = _grouped(names, wanted or ())
     if not columns:
         raise ValueError(
             f"no member columns such as t2m_m01, and no column of members; name the columns of a wide table "
@@ -156,9 +177,23 @@ def _wide(
     others = [c for c in table.columns if c not in used]
     coords, observations, notes = _beside(table, others, chosen, observation)
     form = f"wide table: {len(members)} columns a variable"
-    notes = [f"{form} are its members", "a row is a case", *notes]
+    notes = [f"{form} are its members", "a row is a case", *_guesses(others, columns, chosen), *notes]
     single = is_single(table, [c for name in chosen for c in columns[name].values()])
     return _ensemble(values, chosen, coords, np.array(members), observations, notes, text, single)
+
+
+def _guesses(others: Sequence[str], columns: dict[str, dict[Any, str]], chosen: Sequence[str]) -> list[str]:
+    """Return what is to be said of columns that look like members, and of members that variables lack."""
+    labels = [c for c in others if (match := MEMBER_COLUMN.fullmatch(c)) and match["variable"]]
+    notes = [f"no members but labels of cases: {', '.join(labels)}"] if labels else []
+    members = {label for name in chosen for label in columns[name]}
+    for name in chosen:
+        lacking = sorted(map(str, members - {*columns[name]}))
+        if lacking:
+            notes.append(
+                f"absent, since {name} lacks them: {counted(len(lacking), 'member')} ({some(lacking)})"
+            )
+    return notes
 
 
 def _long(
@@ -175,9 +210,11 @@ def _long(
     others = [str(c) for c in table.columns if c != member]
     real = [c for c in others if table[c].dtype.kind == "f" and c.lower() not in PLACES]
     known = [c for c in real if not is_observation(c)] if wanted is None else others
-    chosen = _chosen(wanted, known)
+    of_cases = _labels_among(table, known, [c for c in others if c not in real]) if wanted is None else []
+    chosen = _chosen(wanted, [c for c in known if c not in of_cases])
     seen = [c for c in others if is_observation(c) and c not in chosen]
     keys = [c for c in others if c not in chosen and c not in seen and (wanted is None or c not in real)]
+    told = [f"labels of cases, since they never differ within one: {', '.join(of_cases)}"] if of_cases else []
     check_no_stray_text(table, keys)
     if not chosen:
         raise ValueError(f"no column of real numbers beside {member!r}; name the variables")
@@ -209,8 +246,22 @@ def _long(
         values[code, place, d] = numbers_in(table, name)
     first = _firsts(table, code, [*keys, *seen], seen)
     coords, observations, notes = _beside(first, [*keys, *seen], chosen, observation)
-    notes = [f"long table: members in column {member!r}", f"cases by {', '.join(keys)}", *notes]
+    notes = [f"long table: members in column {member!r}", f"cases by {', '.join(keys)}", *told, *notes]
     return _ensemble(values, chosen, coords, labels, observations, notes, text, is_single(table, chosen))
+
+
+def _labels_among(table: "pd.DataFrame", names: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Return the columns of numbers that never differ within a case, such as the height of a station.
+
+    Rain may be 0 in all members of all cases; and of few members any number may be the same by chance.
+    """
+    if not keys or len(names) < 2:
+        return []
+    groups = table.groupby(list(keys), sort=False, dropna=False)
+    if len(table) - groups.ngroups < LEAST_COMPARED:
+        return []
+    same = [n for n in names if (groups[n].nunique(dropna=False) == 1).all() and table[n].any()]
+    return same if len(same) < len(names) else []
 
 
 def _firsts(

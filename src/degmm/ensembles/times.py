@@ -153,7 +153,7 @@ def find_times(data: Ensemble) -> tuple[str, np.ndarray] | None:
     """Return the coordinate that holds the times of the cases, by name and as datetime64, if there is one.
 
     The first of valid_time, valid_date, time, date; else one whose name begins so; else the only one
-    of dates. A missing date is NaT.
+    of dates, or the only one of several dates. A missing date is NaT.
     """
     dates = {
         name: times for name, labels in data.coords.items() if (times := dates_in(name, labels)) is not None
@@ -161,8 +161,10 @@ def find_times(data: Ensemble) -> tuple[str, np.ndarray] | None:
     name = next((name for name in TIME_NAMES if name in dates), None)
     if name is None:
         name = next((name for name in dates if name.startswith(TIME_NAMES)), None)
-    if name is None and len(dates) == 1:
-        name = next(iter(dates))
+    if name is None:
+        varying = [name for name, times in dates.items() if (times != times[0]).any()]
+        single = varying if len(dates) > 1 else list(dates)
+        name = single[0] if len(single) == 1 else None
     return None if name is None else (name, dates[name])
 
 

@@ -28,7 +28,7 @@ from degmm.processes import check_alike, gathered, largest, total
 from degmm.projections import encoded
 from degmm.results import chunked_array, data_array
 from degmm.scaling import DATA_UNITS, Scaling
-from degmm.scatter import form_for
+from degmm.scatter import Form, form_for
 from degmm.sharding import n_processes
 from degmm.standard_units import standardised_moments
 
@@ -251,7 +251,7 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
         common = family.covariance.common_scale
         M, D = members.shape[1:]
         check_capacity(members.shape[0], M, D, self.n_components, family.covariance, dtype)
-        form = form_for(M, D, diagonal=family.covariance.diagonal)
+        form = self._form(M, D, family)
         moments, scaling = standardised_moments(
             members, weights / unit, dtype, common_scale=common, form=form
         )
@@ -259,6 +259,10 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
         counts = np.asarray(weighted.counts)
         family = self._family(counts if n_processes() == 1 else gathered(np.unique(counts), 0))
         return TrainingData(X, members, n_features, projection, moments, weighted, scaling, unit, family)
+
+    def _form(self, n_members: int, n_features: int, family: Family) -> Form:
+        """Return the form of the scatters that a fit reads."""
+        return form_for(n_members, n_features, diagonal=family.covariance.diagonal)
 
     def _agreed(self, members: np.ndarray, dtype: Any) -> np.ndarray:
         """Return the members as several processes can fit them together, of the largest number M of all."""
@@ -305,10 +309,12 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
             return members
         return encoded(self._projection, members, self._precision)
 
-    def _moments(self, X: Any, weights: np.ndarray | None = None) -> Moments:
+    def _moments(self, X: Any, weights: np.ndarray | None = None, *, passes: int | None = 1) -> Moments:
+        """Return the moments of new ensembles, to be gone through so often; None for many times."""
         members = self._validated(X)
         weights = np.ones(members.shape[0]) if weights is None else weights
-        form = form_for(*members.shape[1:], diagonal=self._fitted_family.covariance.diagonal, passes=1)
+        diagonal = self._fitted_family.covariance.diagonal
+        form = form_for(*members.shape[1:], diagonal=diagonal, passes=passes)
         return moments_of(members, weights, self._scaling, self._precision, form)
 
     def _context_of(self, X: Any, context: Any) -> Any:

@@ -30,6 +30,7 @@ from degmm.estimators.deep_data import members_seen, split_off
 from degmm.estimators.derived import Mixture
 from degmm.estimators.labels import context_given, of_ensembles, recipe_facts, restored_recipe, with_labels
 from degmm.estimators.projected import Projected
+from degmm.families import Family
 from degmm.inference.batches import Ensembles
 from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
@@ -43,6 +44,7 @@ from degmm.nets import find_encoder
 from degmm.precision import precision_of
 from degmm.processes import check_alike, from_first, need_one_process, together, total
 from degmm.scaling import Scaling
+from degmm.scatter import Form, form_for
 
 CONTEXT_ARRAYS = ("context.centre", "context.scale")
 LARGE_KL = 0.1
@@ -372,6 +374,10 @@ class DEGMM(Projected, Mixture):
         seen = members_seen(members, self._make, self._sizes)
         return self._respond(Ensembles(moments, self._scaling, seen, None, given))
 
+    def _form(self, n_members: int, n_features: int, family: Family) -> Form:
+        """Return the form with all covariances: encoders read them, whatever those of the clusters are."""
+        return form_for(n_members, n_features, diagonal=False)
+
     def _respond(self, ensembles: Ensembles) -> Float[np.ndarray, "n K"]:
         with precision_of(self._precision):
             graph = nets.structure(self._make, self._sizes)
@@ -454,7 +460,10 @@ class DEGMM(Projected, Mixture):
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         sizes, encoder = facts["sizes"], getattr(self, "encoder", "moments")
-        self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(sizes["hidden"])})
+        network = {name: part for name, part in arrays.items() if name.startswith("network.")}
+        # What the widths mean to an encoder of a user's own is not known.
+        hidden = nets.stored_widths(sizes["hidden"], network) if isinstance(encoder, str) else sizes["hidden"]
+        self._sizes = nets.EncoderSizes(**{**sizes, "hidden": tuple(hidden)})
         self._make = find_encoder(encoder)
         super()._set_state(arrays, facts)
         self._restore_projection(arrays)

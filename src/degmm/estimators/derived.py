@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 
 from degmm.density import MixtureDensity
@@ -74,16 +75,14 @@ class Mixture(BaseMixture):
         moments = self._moments(X)
         posterior = self._evaluate(moments, self._log_prior(context, moments.n_samples))[1]
         _, centres, within, between = (np.asarray(part, np.float64) for part in self._parameters)
-        within, between = dense(within), dense(between)
         counts = np.asarray(moments.counts, np.float64)
         mean = np.asarray(moments.mean, np.float64).T
         total = 0.0
         for M in np.unique(counts):
             alike = counts == M
-            inverse = np.linalg.inv(between + within / M)
-            apart = mean[alike][:, None, :] - centres
-            distance = np.einsum("nkd,kde,nke->nk", apart, inverse, apart)
-            total += float((posterior[alike] * distance).sum())
+            for k, covariance in enumerate(between + within / M):
+                lengths = _squared_lengths(mean[alike] - centres[k], covariance)
+                total += float(posterior[alike, k] @ lengths)
         return total / (len(mean) * mean.shape[1])
 
     def marginal(self, features: Any) -> "EGMM":
@@ -189,3 +188,15 @@ class Mixture(BaseMixture):
         if len(set(found)) < len(found) or not found:
             raise ValueError(f"{argument}: expected one or more variables, each once; got {list(features)}")
         return found
+
+
+def _squared_lengths(
+    apart: Float[np.ndarray, "n D"], covariance: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "n"]:
+    """Return squared Mahalanobis distances under a covariance, or under a diagonal one, shape (D,)."""
+    if covariance.ndim == 1:
+        return np.asarray((apart**2 / covariance).sum(axis=1))
+    import scipy.linalg
+
+    root = scipy.linalg.cholesky(covariance, lower=True)
+    return np.asarray((scipy.linalg.solve_triangular(root, apart.T, lower=True) ** 2).sum(axis=0))

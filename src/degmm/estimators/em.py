@@ -19,7 +19,7 @@ from degmm.estimators.checks import (
 )
 from degmm.estimators.derived import Mixture
 from degmm.estimators.streaming import StreamedData, streamed_data
-from degmm.families.base import MixtureParameters, in_units
+from degmm.families.base import Family, MixtureParameters, in_units
 from degmm.families.covariance import dense
 from degmm.inference.bootstrap import bootstrap_parameters
 from degmm.inference.large import some_of
@@ -27,10 +27,11 @@ from degmm.inference.mixture import evaluate
 from degmm.inference.search import EMSettings, best_run, search_em
 from degmm.inference.solution import Solution, reorder
 from degmm.inference.starts import admitted, parameters_from_responsibilities
-from degmm.moments import Moments, weight_unit
+from degmm.moments import Moments, moments_of, weight_unit
 from degmm.precision import precision_of
 from degmm.processes import from_first, need_one_process, together
 from degmm.scaling import DATA_UNITS
+from degmm.scatter import Variances
 from degmm.wording import counted
 
 
@@ -216,7 +217,8 @@ class EGMM(Mixture):
                 return admitted(parameters, limits)
             # Another family's parameters are no start of this one; the clusters that they find are.
             weighted = some_of(data.weighted)
-            responsibilities = evaluate(fitted, parameters, weighted)[1]
+            whole = self._for_covariances(fitted, data, weighted)
+            responsibilities = evaluate(fitted, parameters, whole)[1]
         elif not (isinstance(data.moments, Moments) and isinstance(data.weighted, Moments)):
             raise ValueError(
                 "init_params: responsibilities are no start where the moments are not in memory; pass a "
@@ -228,6 +230,24 @@ class EGMM(Mixture):
             responsibilities = responsibilities[data.moments.weights > 0].T
         responsibilities = responsibilities.astype(data.moments.dtype)
         return parameters_from_responsibilities(data.family, responsibilities, weighted, limits)
+
+    @staticmethod
+    def _for_covariances(fitted: Family, data: TrainingData | StreamedData, weighted: Moments) -> Moments:
+        """Return the moments with scatters that a given model's covariances need, in the fit's units.
+
+        Where the fit itself needs no more than variances, they are made of the members anew.
+        """
+        if fitted.covariance.diagonal or not isinstance(weighted.scatter, Variances):
+            return weighted
+        if not isinstance(data, TrainingData):
+            raise ValueError(
+                f"init_params: of blocks, a {data.family.covariance.name} model reads variances alone, and "
+                f"the given one has {fitted.covariance.name} covariances; give one with "
+                f"covariance_type={data.family.covariance.name!r}"
+            )
+        weights = np.asarray(data.moments.weights, np.float64)
+        moments = moments_of(data.members, weights, data.scaling, data.moments.dtype)
+        return moments.take(np.flatnonzero(weights > 0))
 
     def bootstrap(
         self,
@@ -265,7 +285,7 @@ class EGMM(Mixture):
         need_one_process("bootstrap", "call it in one process, outside degmm.devices")
         n = check_integer("n", n, 2)
         X = labelled(X)
-        moments = self._moments(X)
+        moments = self._moments(X, passes=None)
         block_length = check_integer("block_length", block_length, 1)
         weights = check_weights(sample_weight, moments.n_samples, X)
         used = np.flatnonzero(weights > 0)

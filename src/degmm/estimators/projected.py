@@ -80,6 +80,8 @@ class Projected(BaseMixture):
         parts = projection_arrays(arrays)
         if self.projection is None and not parts:
             return
+        if parts["centre"].shape != (self.n_features_in_,):
+            raise ValueError(f"the projection is not one of {self.n_features_in_} variables")
         projection = restored(str(self.projection), parts)
         sizes = projection.encode(np.zeros((1, self.n_features_in_), self._precision)).shape[1]
         if not sizes == self.latent_dim == self._parameters.means.shape[1]:

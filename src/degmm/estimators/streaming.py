@@ -100,7 +100,6 @@ def streamed_data(model: "EGMM", blocks: Blocks | ChunkedBlocks, sample_weight: 
     if given is not None and len(given) != n:
         raise ValueError(f"sample_weight: {len(given)} weights for the {n} ensembles of all blocks")
     check_enough(gathered.summary, n, model.n_components)
-    check_capacity(0, 1, first.n_features, model.n_components, model._family().covariance, first.dtype)
     common = model._family().covariance.common_scale
     moments, scaling = gathered.in_standard_units(common_scale=common)
     order = order_of(places)
@@ -196,6 +195,7 @@ def checked_block(
         else:  # the next block may have more members
             form = Variances if diagonal else Triangle
         first = Seen(X, members.dtype if precision is None else precision, M, D, form)
+        check_capacity(0, 1, D, model.n_components, model._family().covariance, first.dtype)
     if members.shape[2] != first.n_features:
         raise ValueError(
             f"{block.called}: D = {members.shape[2]} variables, and the first block has {first.n_features}"

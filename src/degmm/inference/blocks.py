@@ -87,7 +87,7 @@ def laid_out(part: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return an array (…, n) as blocks (C, …, b), filled up with 0."""
     count, size = shape
     n = part.shape[-1]
-    if n == size:
+    if count == 1 and n == size:
         return part[None]
     out = aligned((count, *part.shape[:-1], size), part.dtype, zeros=True)
     whole = n // size

@@ -1,13 +1,14 @@
 """Checkpoints of a training: what a killed process leaves, and a later one goes on from."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from degmm.files import write_bytes
+from degmm.files import read_inside, write_bytes
 
 FIT = "fit.json"
 """Says of which training a folder holds the checkpoints"""
@@ -40,9 +41,9 @@ class Checkpoints:
         head = self._folder / FIT
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if not head.exists():
-                write_bytes(head, json.dumps({"training": fingerprint}).encode())
-            known = json.loads(head.read_bytes())["training"]
+            if not os.path.lexists(head):
+                write_bytes(head, json.dumps({"training": fingerprint}).encode(), follow=False)
+            known = json.loads(read_inside(self._folder, head))["training"]
         except OSError as error:
             raise ValueError(
                 f"checkpoint: the folder {folder} cannot be used ({error.strerror or error})"

@@ -21,6 +21,10 @@ FURTHER_DIRECTIONS = 2
 """… and at least so many more than the means of the clusters lie in."""
 SPREAD_DIRECTIONS = 2
 """Variables in whose spread ensembles differ most, which are directions too"""
+HUMPED_DIRECTIONS, HUMP_STEPS = 2, 15
+"""Directions of the lowest kurtosis, of single members, and steps that each is improved by"""
+RANK = 1e-10
+"""Directions in which ensembles vary by a smaller share of the most are nothing but rounding"""
 MOST_USED = 1024
 """Ensembles that directions are taken from."""
 
@@ -33,12 +37,15 @@ def n_directions(n_features: int, n_components: int) -> int:
 def directions_of(moments: Moments, n_components: int) -> Float[np.ndarray, "D r"]:
     """Return the directions in which ensembles vary most, relative to the members of one ensemble.
 
-    Where there are several members, the variables of the most unequal spread are directions too.
+    Where there are several members, the variables of the most unequal spread are directions too. Of single
+    members, whose principal components need not tell clusters, those in which they have two humps are.
     """
     import scipy.linalg
 
     D, n = moments.mean.shape
-    some = moments if n <= MOST_USED else moments.take(np.arange(0, n, -(-n // MOST_USED)))
+    some = moments
+    if n > MOST_USED:  # at random, since ensembles may recur in a rhythm
+        some = moments.take(np.sort(np.random.default_rng(0).choice(n, MOST_USED, replace=False)))
     share = np.asarray(some.weights, np.float64) / some.total_weight
     mean = np.asarray(some.mean, np.float64)
     apart = (mean - (mean @ share)[:, None]) * np.sqrt(share)
@@ -48,17 +55,46 @@ def directions_of(moments: Moments, n_components: int) -> Float[np.ndarray, "D r
     size = min(whitened.shape)
     r = min(r, size)
     top: dict[str, Any] = {"subset_by_index": [size - r, size - 1]}
-    if whitened.shape[1] >= D:
-        vectors = scipy.linalg.eigh(whitened @ whitened.T, **top)[1]
-    else:
-        values, right = scipy.linalg.eigh(whitened.T @ whitened, **top)
-        vectors = (whitened @ right) / np.sqrt(np.maximum(values, np.finfo(np.float64).tiny))
-    vectors = vectors[:, ::-1]
+    several = whitened.shape[1] >= D
+    values, vectors = scipy.linalg.eigh(whitened @ whitened.T if several else whitened.T @ whitened, **top)
+    true = values > RANK * max(values[-1], 0)
+    vectors = vectors[:, true]
+    if not several:
+        vectors = (whitened @ vectors) / np.sqrt(values[true])
+    vectors = vectors[:, ::-1] if true.any() else np.eye(D)[:, :r]  # ensembles may all have one mean
     if root is None:
-        return vectors
+        return np.concatenate([vectors, _of_two_humps(apart)], axis=1)
     turned = _solved(root.T, vectors, lower=False)
     axes = np.eye(D)[:, _of_unequal_spread(some)]
     return np.concatenate([turned / np.linalg.norm(turned, axis=0), axes], axis=1)
+
+
+def _of_two_humps(apart: Float[np.ndarray, "D n"]) -> Float[np.ndarray, "D h"]:
+    """Return directions of low kurtosis, in which two clusters of like size lie apart (Peña & Prieto 2001).
+
+    The variables of the lowest are where fixed-point steps begin (Hyvärinen & Oja 1997), if there are
+    ensembles enough for directions between them.
+    """
+    D, n = apart.shape
+    variance = (apart**2).sum(axis=1)
+    varies = variance > RANK * variance.max()
+    kurtosis = np.where(varies, (apart**4).sum(axis=1) * n / np.where(varies, variance, 1) ** 2, np.inf)
+    first = np.argsort(kurtosis, kind="stable")[: min(HUMPED_DIRECTIONS, int(varies.sum()))]
+    if n <= 2 * D:
+        return np.eye(D)[:, first]
+    pooled = apart @ apart.T / n
+    root = np.linalg.cholesky(pooled + _least(np.diagonal(pooled)) * np.eye(D))
+    z = _solved(root, apart)
+    found = np.zeros((D, 0))
+    for d in first:
+        w = root[d] / np.linalg.norm(root[d])
+        for _ in range(HUMP_STEPS):
+            w = z @ (w @ z) ** 3 / n - 3 * w
+            w -= found @ (found.T @ w)
+            w /= np.linalg.norm(w)
+        found = np.column_stack([found, w])
+    turned = _solved(root.T, found, lower=False)
+    return turned / np.linalg.norm(turned, axis=0)
 
 
 def _of_unequal_spread(moments: Moments) -> Int[np.ndarray, "s"]:

@@ -3,6 +3,7 @@
 One file an encoder and one line here.
 """
 
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -155,6 +156,23 @@ def from_arrays(shapes: nnx.State, arrays: dict[str, np.ndarray], prefix: str) -
     return jax.tree.map_with_path(find, shapes)
 
 
+def stored_widths(widths: Any, arrays: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    """Return the widths of hidden layers that a file names, before anything of their size is made.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be those of a network with these arrays.
+    """
+    most = sum(part.size for part in arrays.values())
+    found = list(widths)
+    if len(found) > len(arrays) or not all(
+        isinstance(width, int | float) and 1 <= width <= most and width == int(width) for width in found
+    ):
+        raise ValueError("the hidden widths are not those of the network's arrays")
+    return tuple(map(int, found))
+
+
 def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
@@ -175,6 +193,7 @@ __all__ = [
     "initial_parameters",
     "prior",
     "reads_members",
+    "stored_widths",
     "structure",
     "template",
     "to_arrays",

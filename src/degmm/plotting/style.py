@@ -1,6 +1,7 @@
 """The look of the pictures: one colour-blind-safe palette, thin axes, no global settings."""
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
+from matplotlib.text import Text
 
 from degmm.files import write_bytes
 
@@ -29,6 +32,8 @@ PALETTE = (
 MARKERS = ("o", "^", "D", "v", "P", "X")
 # Dashes alone are kept for clusters without an ensemble.
 LINES: Any = ("-", "-.", ":", (0, (7, 1.5, 1, 1.5, 1, 1.5)), (0, (1, 3)), (0, (9, 2)))
+FORMULA = re.compile(r"[\^_][{\w-]|\\[A-Za-z]")
+"""What shows that the text between two dollars is a formula"""
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -59,12 +64,42 @@ def line_of(cluster: int) -> Any:
     return LINES[cluster // len(PALETTE) % len(LINES)]
 
 
+class LiteralFigure(Figure):
+    """A figure whose texts are read as mathematics only where they are such.
+
+    Units and names come from files: a dollar in one, such as ``$/MWh``, is no mistake of its reader.
+    """
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure."""
+        for axes in self.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.get_ticklabels()  # gives the labels their texts
+        for text in self.findobj(Text):
+            assert isinstance(text, Text)
+            if "$" in text.get_text() and not _is_mathematics(text.get_text()):
+                text.set_parse_math(False)
+        super().draw(renderer)
+
+
+def _is_mathematics(text: str) -> bool:
+    """Return whether the parts of a text between dollars look like formulas, and all of them parse."""
+    parts = text.replace(r"\$", "").split("$")
+    if len(parts) % 2 == 0 or not all(map(FORMULA.search, parts[1::2])):
+        return False
+    try:
+        MathTextParser("path").parse(text)
+    except Exception:  # what its grammar raises is of no public type
+        return False
+    return True
+
+
 def new_figure(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float], dpi: int = 200, **grid: Any
 ) -> tuple[Figure, Sequence[Any]]:
     """Return a figure of its own, outside pyplot's state, and its axes in reading order."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+        figure = LiteralFigure(figsize=size, dpi=dpi, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False, **grid)
     return figure, list(axes.flat)

@@ -1,5 +1,6 @@
 """The projection of an autoencoder, for members that lie near a curved surface."""
 
+from itertools import pairwise
 from typing import Any, Self
 
 import jax
@@ -8,7 +9,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.moments import bucket
-from degmm.nets import autoencoder, from_arrays, to_arrays
+from degmm.nets import autoencoder, from_arrays, stored_widths, to_arrays
 from degmm.precision import precision_of
 from degmm.projections.base import Rows, applied
 from degmm.projections.linear import LinearProjection
@@ -64,11 +65,15 @@ class AutoencoderProjection:
     @classmethod
     def restored(cls, arrays: dict[str, np.ndarray]) -> Self:
         """Return the projection that :meth:`arrays` describes."""
-        hidden = tuple(int(width) for width in arrays["hidden"])
         network = {name: part for name, part in arrays.items() if name.startswith(NETWORK)}
+        hidden = stored_widths(arrays["hidden"].tolist(), network)
         rest = {name: part for name, part in arrays.items() if name not in network and name != "hidden"}
         dtype = next(iter(network.values())).dtype
-        made = cls(LinearProjection.restored(rest), hidden, dtype, None)
+        linear = LinearProjection.restored(rest)
+        widths = (linear.components.shape[1], *hidden, linear.components.shape[0])
+        if sum(a * b for a, b in pairwise(widths)) > sum(part.size for part in network.values()):
+            raise ValueError(f"the projection's hidden widths {hidden} are not those of its networks")
+        made = cls(linear, hidden, dtype, None)
         made._state = from_arrays(made._state, network, NETWORK)
         return made
 

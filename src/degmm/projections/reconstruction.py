@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from degmm.arrays import Array
 from degmm.choices import find
-from degmm.nets import dagmm, from_arrays, to_arrays
+from degmm.nets import dagmm, from_arrays, stored_widths, to_arrays
 from degmm.nets.dagmm import DAGMMSizes
 from degmm.projections.base import applied
 from degmm.scaling import Scaling
@@ -119,7 +119,10 @@ class Reconstruction:
         ValueError
             If they describe none.
         """
-        layers = {name: tuple(sizes[name]) for name in ("encoder_layers", "estimation_layers")}
+        network = {name: part for name, part in arrays.items() if name.startswith(NETWORK)}
+        layers = {
+            name: stored_widths(sizes[name], network) for name in ("encoder_layers", "estimation_layers")
+        }
         made = DAGMMSizes(**{**sizes, **layers})
         units = Units(*(arrays[name] for name in Units._fields))
         if any(part.shape != (made.n_features,) for part in units) or not (units.scale > 0).all():

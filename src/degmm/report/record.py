@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from degmm.folders import RECORD, finish_if_possible
+from degmm.files import read_inside
+from degmm.folders import RECORD, located
 
 FORMAT = 1
 """Version of the layout of a record that this program reads."""
@@ -52,16 +53,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; {EXPECTED}")
-    finish_if_possible(folder)
     path = folder / RECORD
+    content = _content(folder, path)
     try:
-        run = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: no {RECORD}; {EXPECTED}") from None
-    except OSError as error:
-        raise ValueError(
-            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
+        run = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"it is no JSON: {error}") from error
     version = run.get("format") if isinstance(run, dict) else None
@@ -76,6 +71,20 @@ def read_record(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     return run
+
+
+def _content(folder: Path, path: Path) -> bytes:
+    try:
+        try:
+            return read_inside(folder, located(folder, RECORD))
+        except FileNotFoundError:  # it may have been moved into its place just then
+            return read_inside(folder, path)
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no {RECORD}; {EXPECTED}") from None
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
 
 
 def _damaged(path: Path, why: str) -> ValueError:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from degmm import __version__
 from degmm.files import write_bytes
-from degmm.folders import PAGE
+from degmm.folders import PAGE, located
 from degmm.report.record import RECORD, read_record
 
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
@@ -45,10 +45,13 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     ValueError
         As :func:`render`, or if the file cannot be written.
     """
-    target = Path(folder) / PAGE if path is None else Path(path)
+    folder = Path(folder)
+    target = folder / PAGE if path is None else Path(path)
     page = render(folder).encode()
+    # A link in the folder may be another's; one elsewhere is the user's own.
+    inside = os.path.realpath(target.parent) == os.path.realpath(folder)
     try:
-        write_bytes(target, page)
+        write_bytes(target, page, follow=not inside)
     except OSError as error:
         raise ValueError(
             f"{target}: cannot be written ({error.strerror or error}); choose another file for the report"
@@ -118,7 +121,7 @@ def _with_source(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
     """Say of a picture whether it is ``missing``, and give those that browsers show as their ``source``."""
     if item["kind"] != "picture":
         return item
-    named = folder / item["file"]
+    named = located(folder, item["file"])
     path = Path(os.path.realpath(named))
     # A record may come from others: no file of the reader's ends up in a page to be sent back.
     if not path.is_relative_to(os.path.realpath(folder)):

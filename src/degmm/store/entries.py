@@ -53,7 +53,9 @@ class Store:
     def read(self, key: bytes) -> bytes | None:
         """Return the content under a key, whole and unchanged, or None."""
         try:
-            handle = os.open(self._path(key), os.O_RDONLY | _flag("O_NOFOLLOW") | _flag("O_BINARY"))
+            handle = os.open(
+                self._path(key), os.O_RDONLY | _flag("O_NOFOLLOW") | _flag("O_NONBLOCK") | _flag("O_BINARY")
+            )
             with os.fdopen(handle, "rb") as file:
                 found = os.fstat(file.fileno())
                 if not _is_own(found):

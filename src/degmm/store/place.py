@@ -55,6 +55,12 @@ def _wanted() -> Path | None:
     return folder / "programs" if folder.is_absolute() else None
 
 
+def is_writable(folder: Path) -> bool:
+    """Return whether this user may write to a folder, or make it where it is not there yet."""
+    there = next((at for at in (folder, *folder.parents) if at.exists()), folder)
+    return os.access(there, os.W_OK | os.X_OK)
+
+
 def why_unsafe(folder: Path) -> str:
     """Return why programs in a folder cannot be trusted, or an empty string.
 

@@ -6,18 +6,47 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from degmm.ensembles.arrays import doubles_of, labelled, members_of
+from degmm.ensembles.arrays import doubles_of, labelled, members_of, without_masks
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.matching import in_order, of_cases
 
+TIES = 1
+"""Of the random numbers that settle ties: with the seed that others have, they are others than theirs"""
 
-def one_variable(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n"]]:
-    """Return the members of one variable and the observations of it, in float64."""
+
+def one_variable(
+    X: Any, y: Any, *, ties: bool = False
+) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n"]]:
+    """Return the members of one variable and the observations of it, in float64.
+
+    For comparisons that ask for ``ties``, both are rounded to the lower of their two precisions: 0.3 of
+    float32 is another number than 0.3 of float64.
+    """
     X = labelled(X)
-    members, observed = members_of_one(X), numbers("y", of_cases(X, y, "y"))
+    y = of_cases(X, y, "y")
+    members, observed = members_of_one(X), numbers("y", y)
     if observed.shape != members.shape[:1]:
         raise ValueError(f"y: expected one observation a case, shape ({len(members)},), got {observed.shape}")
+    if ties:
+        lower = min(_precision(members_of(X)), _precision(y), key=lambda dtype: dtype.itemsize)
+        with np.errstate(over="ignore"):  # a value beyond the lower precision is beyond all that have it
+            members, observed = (part.astype(lower).astype(np.float64) for part in (members, observed))
     return members, observed
+
+
+def _precision(values: Any) -> np.dtype[Any]:
+    """Return the precision that values have, or had before they were stored in a higher one."""
+    found = np.asarray(without_masks(values))
+    if found.dtype in (np.float16, np.float32):
+        return found.dtype
+    wide = np.dtype(np.float64)
+    if found.dtype.kind in "iub":
+        return wide  # exact
+    found = doubles_of(found, "values")
+    with np.errstate(over="ignore"):
+        same = (found == found.astype(np.float32)) | np.isnan(found)
+    # Whole numbers do not tell.
+    return np.dtype(np.float32) if same.all() and (found % 1 > 0).any() else wide
 
 
 def members_of_one(X: Any) -> Float[np.ndarray, "n M"]:
@@ -80,9 +109,11 @@ def series(name: str, values: Any) -> Float[np.ndarray, "n"]:
     return found
 
 
-def generator(seed: Any, name: str = "seed") -> np.random.Generator:
-    """Return the random numbers of a seed."""
+def generator(seed: Any, name: str = "seed", stream: int | None = None) -> np.random.Generator:
+    """Return the random numbers of a seed, for a numbered stream others than without."""
     try:
+        if stream is not None and isinstance(seed, int | np.integer | list | tuple | np.ndarray):
+            seed = np.random.SeedSequence(seed, spawn_key=(stream,))
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: expected an integer of at least 0, got {seed!r}") from error

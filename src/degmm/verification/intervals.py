@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from degmm.verification.arrays import by_position, generator, members_of_one, one_variable, share
+from degmm.verification.arrays import TIES, by_position, generator, members_of_one, one_variable, share
 from degmm.verification.pit import pit
 from degmm.verification.ranks import ranks_among
 
@@ -49,8 +49,8 @@ def inside(forecast: Any, y: Any, level: float = 0.9, seed: Any = 0) -> Inside:
         tail = (1 - level) / 2
         held = np.where(np.isnan(values), np.nan, (values >= tail) & (values <= 1 - tail))
         return Inside(held, np.full(values.shape, level))
-    members, observed = one_variable(forecast, y)
-    rank, M = ranks_among(members, observed, generator(seed).uniform(size=len(members)))
+    members, observed = one_variable(forecast, y, ties=True)
+    rank, M = ranks_among(members, observed, generator(seed, stream=TIES).uniform(size=len(members)))
     out = outside(M, level)
     used = (M > 1) & ~np.isnan(observed)
     held = np.where(used, (rank >= out) & (rank <= M - out), np.nan)

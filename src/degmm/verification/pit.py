@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from degmm.ensembles.arrays import doubles_of
-from degmm.verification.arrays import by_position, generator, whole
+from degmm.verification.arrays import TIES, by_position, generator, whole
 from degmm.verification.resampling import block_length_of, circular_starts
 from degmm.verification.scores import with_substitutes
 
@@ -39,7 +39,7 @@ def pit(forecast: HasDistribution, y: Any, seed: Any = 0) -> Float[np.ndarray, "
     y : array-like
         Observations, in the shape that ``forecast.cdf`` takes, NaN where there is none.
     seed : int or numpy.random.Generator
-        For what is drawn.
+        For what is drawn: other numbers than those of a simulation with the same integer.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def pit(forecast: HasDistribution, y: Any, seed: Any = 0) -> Float[np.ndarray, "
     ValueError
         If a value of y is infinite, all are missing, or ``cdf`` returns another shape.
     """
-    rng = generator(seed)
+    rng = generator(seed, stream=TIES)
     forecast, y = by_position(forecast, y)
     observed, filled = with_substitutes(y)
     values = _probabilities(forecast.cdf(filled), observed)

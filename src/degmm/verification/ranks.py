@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from degmm.verification.arrays import generator, one_variable
+from degmm.verification.arrays import TIES, generator, one_variable
 
 
 def ranks(X: Any, y: Any, seed: Any = 0) -> Int[np.ndarray, "n"]:
@@ -32,14 +32,15 @@ def ranks(X: Any, y: Any, seed: Any = 0) -> Int[np.ndarray, "n"]:
 
     Notes
     -----
-    An observation that is equal to members, such as no rain, takes a rank among them at random. With
+    An observation that is equal to members, such as no rain, takes a rank among them at random; they are
+    compared in the lower of their two precisions, float32 where one comes from such a file. With
     M_i < M members present, a rank r is spread at random over its share of the M + 1 ranks, from
     r (M + 1)/(M_i + 1) to (r + 1)(M + 1)/(M_i + 1). So all ranks are equally probable where the
     observation is exchangeable with the members (Hamill 2001,
     doi:10.1175/1520-0493(2001)129<0550:IORHFV>2.0.CO;2).
     """
-    members, observed = one_variable(X, y)
-    rng = generator(seed)
+    members, observed = one_variable(X, y, ties=True)
+    rng = generator(seed, stream=TIES)
     n, M = members.shape
     ties, within = rng.uniform(size=(2, n))
     rank, counts = ranks_among(members, observed, ties)

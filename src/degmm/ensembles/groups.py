@@ -1,0 +1,77 @@
+"""Groups of a NetCDF-4 or Zarr file: folders of variables within it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degmm.ensembles.summary import some
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def in_netcdf(path: Path) -> list[str]:
+    """Return the groups of a NetCDF-4 file that hold variables, the root not among them."""
+    import h5py
+
+    found: list[str] = []
+
+    def note(name: str, part: Any) -> None:
+        group = name.rpartition("/")[0]
+        if group and group not in found and isinstance(part, h5py.Dataset) and part.ndim:
+            found.append(group)
+
+    with h5py.File(path) as file:
+        file.visititems(note)
+    return found
+
+
+def in_zarr(store: Any, root: str | None) -> list[str]:
+    """Return the groups below ``root`` of a Zarr store that hold arrays."""
+    import zarr
+
+    members = zarr.open_group(store, path=root, mode="r").members(max_depth=None)
+    arrays = [name for name, part in members if isinstance(part, zarr.Array)]
+    return sorted({group for name in arrays if (group := name.rpartition("/")[0])})
+
+
+def chosen(wanted: str | None, groups: Callable[[], list[str]], dataset: "xr.Dataset") -> str | None:
+    """Return the group to read: that which is wanted, or the only one where the root has no variables.
+
+    None stands for the root, whose ``dataset`` it is; ``groups`` lists the others.
+
+    Raises
+    ------
+    ValueError
+        If there is no such group, or there are several.
+    """
+    if wanted is None and dataset.data_vars:
+        return None
+    known = groups()
+    if wanted is not None:
+        name = wanted.strip("/")
+        if name and name not in known:
+            there = f"there are {some(known)}" if known else "there are none"
+            raise ValueError(f"group: no group {wanted!r} with variables; {there}")
+        return name or None
+    if len(known) > 1:
+        raise ValueError(f"its variables lie in groups, {some(known)}; choose one, as group={known[0]!r}")
+    return known[0] if known else None
+
+
+def with_coordinates_above(
+    dataset: "xr.Dataset", group: str, open_group: Callable[[str | None], "xr.Dataset"]
+) -> "xr.Dataset":
+    """Return the Dataset of a group with the coordinates of the groups that it lies in, as CF has them."""
+    parts = group.split("/")[:-1]
+    for depth in range(len(parts), -1, -1):
+        with open_group("/".join(parts[:depth]) or None) as above:
+            dataset = dataset.assign_coords(
+                {
+                    name: coord.variable.compute()
+                    for name, coord in above.coords.items()
+                    if name not in dataset.variables
+                    and all(dataset.sizes.get(d) == size for d, size in coord.sizes.items())
+                }
+            )
+    return dataset
