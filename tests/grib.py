@@ -4,6 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
+GRID = {
+    "Ni": 3,
+    "Nj": 2,
+    "latitudeOfFirstGridPointInDegrees": 50,
+    "latitudeOfLastGridPointInDegrees": 49,
+    "longitudeOfFirstGridPointInDegrees": 0,
+    "longitudeOfLastGridPointInDegrees": 2,
+    "iDirectionIncrementInDegrees": 1,
+    "jDirectionIncrementInDegrees": 1,
+}
+
 
 def write_grib(
     path: Path, *, members=(0, 1, 2), dates=(20200101, 20200102), names=("2t",), control=False, levels=()
@@ -19,14 +30,7 @@ def write_grib(
                     grib = ec.codes_grib_new_from_samples("regular_ll_sfc_grib2")
                     keys = {
                         "productDefinitionTemplateNumber": 1,
-                        "Ni": 3,
-                        "Nj": 2,
-                        "latitudeOfFirstGridPointInDegrees": 50,
-                        "latitudeOfLastGridPointInDegrees": 49,
-                        "longitudeOfFirstGridPointInDegrees": 0,
-                        "longitudeOfLastGridPointInDegrees": 2,
-                        "iDirectionIncrementInDegrees": 1,
-                        "jDirectionIncrementInDegrees": 1,
+                        **GRID,
                         **({"dataType": "pf" if member else "cf"} if control else {}),
                         "shortName": name,
                         **({"level": levels[t]} if levels else {}),

@@ -2,21 +2,11 @@
 
 import numpy as np
 import pytest
+from grib import GRID
 
 from degmm import read_ensemble
 
 pytest.importorskip("cfgrib")
-
-GRID = {
-    "Ni": 3,
-    "Nj": 2,
-    "latitudeOfFirstGridPointInDegrees": 50,
-    "latitudeOfLastGridPointInDegrees": 49,
-    "longitudeOfFirstGridPointInDegrees": 0,
-    "longitudeOfLastGridPointInDegrees": 2,
-    "iDirectionIncrementInDegrees": 1,
-    "jDirectionIncrementInDegrees": 1,
-}
 
 
 def write(path, messages):

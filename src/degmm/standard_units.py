@@ -104,9 +104,11 @@ def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"])
         used = np.sort(rng.choice(used, min(ensembles, used.size), replace=False))
     else:
         members = M
-    sample = X[used]
-    if members < M:
-        sample = _some_members(sample, members)
+    if members < M:  # a few ensembles at a time: all of their members may be many
+        parts = np.array_split(used, min(used.size, -(-used.size * M * D // ROUGH_VALUES)))
+        sample = np.concatenate([_some_members(X[part], members) for part in parts])
+    else:
+        sample = X[used]
     sample = sample.reshape(-1, D)
     return gathered(sample[np.asarray(presence(sample))].astype(np.float64), 0)
 
