@@ -112,8 +112,7 @@ def test_members_of_other_types_are_told_of():
     )
     notes = Ensemble.from_xarray(data).notes
     assert any(
-        note.startswith("left out, not of numbers: onset (datetime64") and "dry (bool)" in note
-        for note in notes
+        note.startswith("left out, no numbers: onset (datetime64") and "dry (bool)" in note for note in notes
     )
     assert "left out, without members: z" in notes
 

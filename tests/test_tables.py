@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
-from degmm import Ensemble
+from degmm import Ensemble, read_ensemble
 from degmm.ensembles.columns import as_short
 
 
@@ -165,6 +166,136 @@ def test_dates_that_could_be_read_in_two_ways_are_refused(text):
         Ensemble.from_dataframe(table)
     table["day"] = ["1.2.3.4", "route 66"]
     assert list(Ensemble.from_dataframe(table).coords) == ["day"]
+
+
+# --- names, indexes and tables of others ---------------------------------------------------------
+
+
+def test_blanks_about_names_and_cells_do_not_matter(tmp_path):
+    rows = [
+        "date , t2m_m01, t2m_m02 , obs_t2m, site",
+        "2020-01-01 , 1.5, 2.5 , 2, Wien ",
+        " 2020-01-02, 3.5, ,4 , Graz",
+        "2020-01-03,3.5,4.1, ,Linz",
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    data = read_ensemble(tmp_path / "a.csv", variables=["t2m"])
+    assert data.variables == ("t2m",)
+    assert data.coords["date"].dtype.kind == "M"
+    assert data.coords["site"].tolist() == ["Wien", "Graz", "Linz"]
+    np.testing.assert_array_equal(data.observations[:, 0], [2, 4, np.nan])
+    assert data.counts.tolist() == [2, 1, 2]
+    table = wide().rename(columns=" {} ".format)
+    assert Ensemble.from_dataframe(table).variables == ("t2m",)
+    (tmp_path / "b.csv").write_text("t_m01, t_m01\n1,2\n")
+    with pytest.raises(ValueError, match="two columns named 't_m01'"):
+        read_ensemble(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("index", [["Wien", "Graz", "Linz"], [10361, 10020, 3], [48.5, 47, 48]])
+def test_an_index_without_a_name_is_kept(index):
+    assert Ensemble.from_dataframe(wide().set_axis(index, axis=0)).coords["index"].tolist() == index
+
+
+def test_indexes_without_a_name():
+    levels = pd.MultiIndex.from_tuples([("A", 1), ("A", 2), ("B", 1)])
+    found = Ensemble.from_dataframe(wide().set_axis(levels, axis=0)).coords
+    assert {k: v.tolist() for k, v in found.items()} == {"level_0": ["A", "A", "B"], "level_1": [1, 2, 1]}
+    half = levels.set_names(["site", None])
+    assert list(Ensemble.from_dataframe(wide().set_axis(half, axis=0)).coords) == ["site", "level_1"]
+    dates = pd.Index(["2020-01-01", "2020-01-02", "2020-01-03"])
+    assert Ensemble.from_dataframe(wide().set_axis(dates, axis=0)).coords["time"].dtype.kind == "M"
+    both = Ensemble.from_dataframe(wide(time=[1.5, 2, 3], index=[1, 2, 3]).set_axis(dates, axis=0))
+    assert [*both.coords] == ["index_", "time", "index"]
+    for plain in (pd.RangeIndex(5, 8), pd.Index([0, 1, 2])):
+        assert not Ensemble.from_dataframe(wide().set_axis(plain, axis=0)).coords
+    with pytest.raises(ValueError, match="an index and a column named 'site'; rename one"):
+        Ensemble.from_dataframe(wide(site=[1, 2, 3]).set_index("site", drop=False))
+
+
+def test_a_long_table_is_not_parted_by_the_numbers_of_its_rows():
+    table = long()
+    for index in ([7, 3, 5, 1, 0, 2], list("abcdef")):
+        assert Ensemble.from_dataframe(table.set_axis(index, axis=0)).shape == (2, 3, 1)
+    found = Ensemble.from_dataframe(table.set_axis(list("aaabbb"), axis=0))
+    assert found.coords["index"].tolist() == ["a", "b"]
+
+
+class Foreign:
+    """A table of another library's, which pandas can be had from."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def to_pandas(self):
+        return self._table
+
+
+def test_tables_of_other_libraries():
+    pa = pytest.importorskip("pyarrow")
+    expected = wide()
+    for table in (Foreign(expected), pa.Table.from_pandas(expected), pa.RecordBatch.from_pandas(expected)):
+        np.testing.assert_array_equal(
+            Ensemble.from_dataframe(table).values, Ensemble.from_dataframe(expected).values
+        )
+    for bad, fix in (
+        ({"t_m01": [1.0]}, r"got a builtins.dict; pandas.DataFrame\(…\) makes it one"),
+        (np.zeros((2, 2)), "Ensemble.from_numpy"),
+        (xr.Dataset(), "Ensemble.from_xarray"),
+        (pd.Series([1.0]), "to_frame"),
+        ([1.0], "convert it"),
+    ):
+        with pytest.raises(ValueError, match=f"table: expected a pandas DataFrame.*{fix}"):
+            Ensemble.from_dataframe(bad)
+
+
+def test_tables_of_polars():
+    pl = pytest.importorskip("polars")
+    table = {"t_m01": [1.0, None], "t_m02": [2.0, 3.0], "site": ["a", "b"]}
+    found = Ensemble.from_dataframe(pl.DataFrame(table))
+    np.testing.assert_array_equal(found.values[..., 0], [[1, 2], [np.nan, 3]])
+    with pytest.raises(ValueError, match="collect"):
+        Ensemble.from_dataframe(pl.LazyFrame(table))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["2020022906", "2020030106", "2020030206"],
+        ["202002290600", "202003010600", "202003020600"],
+        ["20200229060000", "20200301060000", "20200302060000"],
+        ["2020022906.0", "2020030106.0", "2020030206.0"],
+        ["20200229T06", "20200301T06", "20200302T06Z"],
+    ],
+)
+@pytest.mark.parametrize("name", ["time", "date", "valid_time", "initDate"])
+def test_compact_dates_with_the_hour(cells, name, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{name},t_m01,t_m02\n" + "".join(f"{c},1.5,2.5\n" for c in cells))
+    data = read_ensemble(tmp_path / "a.csv")
+    expected = np.arange("2020-02-29", "2020-03-03", dtype="M8[D]") + np.timedelta64(6, "h")
+    np.testing.assert_array_equal(data.coords[name], expected)
+    assert not any("no dates" in note for note in data.notes)
+
+
+def test_compact_dates_with_a_gap_and_numbers_that_are_none(tmp_path):
+    table = wide(date=[20200229.0, np.nan, 20200302])
+    assert np.isnat(Ensemble.from_dataframe(table).coords["date"]).tolist() == [False, True, False]
+    table = wide(date=pd.array([20200229, None, 20200302], "Int64"))
+    assert Ensemble.from_dataframe(table).coords["date"][2] == np.datetime64("2020-03-02")
+    rows = long().assign(date=np.repeat([20200101.0, 20200102.0], 3))
+    assert Ensemble.from_dataframe(rows).shape == (2, 3, 1)
+    for odd in ([20200230, 20200301, 20200302], [1.5, 2.5, 3.5], [0, 6, 12]):
+        found = Ensemble.from_dataframe(wide(time=odd))
+        assert found.coords["time"].tolist() == odd
+        assert any("'time' holds numbers that are no dates" in note for note in found.notes)
+    np.savez(tmp_path / "a.npz", X=np.zeros((2, 3, 1)), time=[0, 6])
+    assert any("no dates" in note for note in read_ensemble(tmp_path / "a.npz").notes)
+
+
+def test_durations_are_no_members():
+    spans = wide().assign(t2m_m03=pd.to_timedelta([1, 2, 3], unit="h"))
+    with pytest.raises(ValueError, match=r"column 't2m_m03', row 0: .* is no number"):
+        Ensemble.from_dataframe(spans)
 
 
 # --- columns that only look like members ----------------------------------------------------------------

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from degmm.ensembles.arrays import doubles_of
+
 
 @dataclass(frozen=True, eq=False)
 class MixtureDensity:
@@ -37,7 +39,7 @@ class MixtureDensity:
         from scipy.special import logsumexp
 
         n, _, D = self.means.shape
-        points = np.asarray(y, dtype=np.float64)
+        points = doubles_of(y, "y")
         if points.ndim == 1:
             points = np.broadcast_to(points, (n, points.size))
         single = points.ndim == 2

@@ -12,8 +12,9 @@ from degmm.calibration.minimisation import Result
 from degmm.calibration.observations import observations_of
 from degmm.ensembles import Ensemble
 from degmm.ensembles.matching import with_variables
+from degmm.ensembles.times import complete_times
 from degmm.inference.progress import SECONDS_A_LINE, TrainingProgress
-from degmm.past import climatology, times_of_cases
+from degmm.past import climatology
 from degmm.verification import (
     DieboldMariano,
     central_interval,
@@ -79,7 +80,7 @@ class Evaluation:
 
     def in_time(self, scores: Float[np.ndarray, "n"]) -> Float[np.ndarray, "t"]:
         """Return the means of scores of cases of the same time, such as of several stations."""
-        times = times_of_cases(self.test)
+        times = complete_times(self.test)
         if times is None:
             return scores
         moments, of = np.unique(times, return_inverse=True)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from degmm.ensembles import Ensemble
 from degmm.ensembles.texts import texts_of
-from degmm.ensembles.times import as_times, time_name
+from degmm.ensembles.times import complete_times, dates_in
 from degmm.verification import climatology_ensemble
 
 MOST_PAST = 1000
@@ -34,7 +34,9 @@ def places_of(train: Ensemble, test: Ensemble) -> Places:
     together = Places((), [(np.arange(len(train)), np.arange(len(test)))])
     chosen: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name in train.coords:
-        if name not in test.coords or any(as_times(part.coords[name]) is not None for part in (train, test)):
+        if name not in test.coords or any(
+            dates_in(name, part.coords[name]) is not None for part in (train, test)
+        ):
             continue
         try:
             old, new = (texts_of(part.coords[name], "climatology", name) for part in (train, test))
@@ -64,7 +66,7 @@ def climatology(train: Ensemble, test: Ensemble) -> tuple[Float[np.ndarray, "n M
     They are of the time of the year if there are such for all cases.
     """
     groups = places_of(train, test).groups
-    old, new = times_of_cases(train), times_of_cases(test)
+    old, new = complete_times(train), complete_times(test)
     observed = _observed(train)
     if old is not None and new is not None:
         try:
@@ -76,18 +78,11 @@ def climatology(train: Ensemble, test: Ensemble) -> tuple[Float[np.ndarray, "n M
     return _in_order(undated, groups, len(test)), False
 
 
-def times_of_cases(data: Ensemble) -> np.ndarray | None:
-    """Return the times of the cases, if they all have one."""
-    name = time_name(data)
-    times = None if name is None else as_times(data.coords[name])
-    return None if times is None or np.isnat(times).any() else times
-
-
 def _tells_places(labels: np.ndarray, data: Ensemble) -> bool:
     values, codes = np.unique(labels, return_inverse=True)
     if len(values) < 2:
         return False
-    times = times_of_cases(data)
+    times = complete_times(data)
     if times is None:
         return len(values) <= MOST_PLACES * len(labels)
     days = np.unique(times.astype("M8[D]"), return_inverse=True)[1].reshape(-1)

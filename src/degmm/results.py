@@ -10,6 +10,7 @@ from degmm import __version__
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.matching import cases_of
+from degmm.ensembles.storable import storable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +124,8 @@ def _of_all(values: np.ndarray, present: Bool[np.ndarray, "n"], absent: float) -
 
 
 def netcdf_bytes(dataset: "xr.Dataset") -> bytes:
-    """Return the content of a NetCDF file."""
-    return bytes(dataset.to_netcdf(engine="h5netcdf"))
+    """Return the content of a NetCDF file; labels of types that such a file has not are text."""
+    return bytes(storable(dataset).to_netcdf(engine="h5netcdf"))
 
 
 def _free_name(name: str, data: Ensemble) -> str:

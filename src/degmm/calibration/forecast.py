@@ -11,7 +11,7 @@ from degmm.calibration.families import find_family
 from degmm.calibration.rows import on_rows
 from degmm.choices import find
 from degmm.ensembles import Ensemble
-from degmm.ensembles.arrays import without_masks
+from degmm.ensembles.arrays import doubles_of
 from degmm.ensembles.matching import of_cases, with_variables
 from degmm.estimators.checks import check_integer, generator
 
@@ -65,7 +65,7 @@ class Forecast:
             raise ValueError(f"weights: expected shape (n, K) or (n, D, K), got {np.shape(self.weights)}")
         names = ("weights", "locations", "scales") + (("shifts",) if family.shifted else ())
         for name in names:
-            values = np.asarray(getattr(self, name), np.float64)
+            values = doubles_of(getattr(self, name), name)
             if values.shape != np.shape(self.weights):
                 raise ValueError(f"{name}: shape {values.shape}, where weights have {np.shape(self.weights)}")
             object.__setattr__(self, name, values)
@@ -257,10 +257,7 @@ class Forecast:
         single = "variable" in getattr(y, "dims", ()) and len(self.shape) == 1
         y = of_cases(self.labels, y, "y")
         y = y[:, 0] if single and np.ndim(y) == 2 and y.shape[1] == 1 else y
-        try:
-            values = np.asarray(without_masks(y), np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"y: could not be read as an array of numbers ({error})") from error
+        values = doubles_of(y, "y")
         values = np.broadcast_to(values, self.shape) if values.ndim == 0 else values
         rank = len(self.shape)
         if values.shape[:rank] != self.shape or values.ndim > rank + 1:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.ensembles import Ensemble
-from degmm.ensembles.arrays import check_size, numbers_of
+from degmm.ensembles.arrays import check_size, doubles_of
 from degmm.ensembles.matching import of_cases
 
 ROUNDING = 2.0**-16
@@ -44,7 +44,7 @@ def observations_of(
     elif isinstance(y, Ensemble):
         raise ValueError("y: an Ensemble; pass the observations alone, as an array (n,) or (n, D)")
     y = of_cases(X, y, "y")
-    values = np.asarray(numbers_of(y, "y"), np.float64)
+    values = doubles_of(y, "y")
     n, D = shape
     values = values[:, None] if values.ndim == 1 and D == 1 else values
     if values.shape != shape:

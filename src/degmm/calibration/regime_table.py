@@ -9,7 +9,7 @@ from degmm.calibration.base import CalibrationData
 from degmm.calibration.forecast import Forecast
 from degmm.calibration.predictors import member_statistics, values_of
 from degmm.ensembles import Ensemble
-from degmm.ensembles.times import as_times, month_of, time_name
+from degmm.ensembles.times import find_times, month_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +89,8 @@ def _moments(forecast: Forecast) -> tuple[Any, Any]:
 
 
 def _times(X: Any) -> np.ndarray | None:
-    name = time_name(X) if isinstance(X, Ensemble) else None
-    return None if name is None else as_times(X.coords[name])
+    found = find_times(X) if isinstance(X, Ensemble) else None
+    return None if found is None else found[1]
 
 
 def _mean(values: Float[np.ndarray, "n"], weights: Float[np.ndarray, "n"]) -> float:

@@ -14,9 +14,8 @@ from degmm.cli.session import Session
 from degmm.datasets import make_lorenz96
 from degmm.ensembles import Ensemble
 from degmm.ensembles.context import SEASON, ContextRecipe
-from degmm.ensembles.times import YEAR, month_of, split
+from degmm.ensembles.times import YEAR, complete_times, month_of, split
 from degmm.evaluation import context_name
-from degmm.past import times_of_cases
 from degmm.wording import counted, percent
 
 DEMO = "demo.nc"
@@ -74,7 +73,7 @@ def file_cases(session: Session, file: Path, options: DataOptions) -> Ensemble:
     if count:
         session.note(f"below 0 by no more than rounding, and so taken for 0: {counted(count, 'observation')}")
         data = replace(data, observations=observed)
-    times = times_of_cases(data)
+    times = complete_times(data)
     return data if times is None else data[np.argsort(times, kind="stable")]
 
 
@@ -120,7 +119,7 @@ def _observed(data: Ensemble) -> list[int]:
 
 
 def _cases(data: Ensemble) -> str:
-    times = times_of_cases(data)
+    times = complete_times(data)
     dates = "" if times is None else " of {} to {}".format(*times[[0, -1]].astype("datetime64[D]"))
     return f"{counted(len(data), 'case')}{dates}"
 
@@ -140,7 +139,7 @@ def _context(
     if train.context is not None:
         session.note(f"context: that of the file, {counted(train.context.shape[1], 'column')}")
         return None, train, test
-    times = times_of_cases(train)
+    times = complete_times(train)
     if times is None:
         session.note("context: none, since the cases have no dates")
         return None, train, test

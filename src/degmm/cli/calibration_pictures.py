@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from degmm.cli.session import Session
+from degmm.ensembles.times import complete_times
 from degmm.evaluation import (
     CLIMATOLOGY,
     LEVEL,
@@ -15,7 +16,6 @@ from degmm.evaluation import (
     members,
     observed_of,
 )
-from degmm.past import times_of_cases
 from degmm.wording import counted, percent
 
 EXAMPLES = 4
@@ -59,7 +59,7 @@ def draw_calibration(session: Session, found: Evaluation, folder: Path, format: 
 
 
 def _by(found: Evaluation) -> str:
-    return "part by part" if times_of_cases(found.test) is None else "by month of the year"
+    return "part by part" if complete_times(found.test) is None else "by month of the year"
 
 
 def _colours(found: Evaluation) -> dict[str, int]:
@@ -76,7 +76,7 @@ def _draw_regimes(found: Evaluation, path: Path) -> None:
     from degmm.plotting.style import across
 
     data, regimes = found.train, found.model.regimes_
-    times = times_of_cases(data)
+    times = complete_times(data)
     gamma = np.asarray(found.model.predict_proba(data))
     D = min(data.n_features, MOST_ROWS)
     figure, axes = new_figure(1 + D, 2, size=(8.2, 2.7 * (1 + D)))
@@ -113,7 +113,7 @@ def _draw_histograms(found: Evaluation, d: int, path: Path, name: str) -> None:
 def _draw_scores(found: Evaluation, d: int, path: Path, name: str) -> None:
     from degmm.plotting import coverage_in_time, new_figure, save_figure, scores_by_month
 
-    times, colours = times_of_cases(found.test), _colours(found)
+    times, colours = complete_times(found.test), _colours(found)
     shown = [label for label in found.forecasts if label != CLIMATOLOGY]
     unit = found.test.units[d] if found.test.units else ""
     figure, (upper, lower) = new_figure(2, 1, size=(7.2, 5.2))
@@ -132,7 +132,7 @@ def _draw_examples(found: Evaluation, d: int, path: Path, name: str) -> None:
     data, colours = found.test, _colours(found)
     shown = [_best_emos(found), found.regimes]
     gamma = np.asarray(found.model.predict_proba(data))
-    times, unit = times_of_cases(data), data.titles[d]
+    times, unit = complete_times(data), data.titles[d]
     cases = _examples(gamma, ~np.isnan(observed_of(data)[:, d]))
     figure, axes = new_figure(2, 2, size=(8.4, 4.8))
     for panel, i in zip(axes, cases, strict=False):

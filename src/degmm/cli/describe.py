@@ -10,7 +10,7 @@ from degmm.cli.options import DataOptions
 from degmm.cli.session import Session
 from degmm.description import pooled, variable_facts
 from degmm.ensembles import Ensemble
-from degmm.ensembles.times import time_name
+from degmm.ensembles.times import find_times
 
 SEASONAL = 0.5
 """Share of the variance of ensemble means in the seasonal cycle, beyond which a user hears of it"""
@@ -58,10 +58,9 @@ def _cases(session: Session, kept: Ensemble) -> None:
     counts = kept.counts
     if counts.min() < counts.max():
         session.note(f"members a case: {counts.min()} to {counts.max()}, {counts.mean():.1f} on average")
-    name = time_name(kept)
-    if name is not None:
-        times = np.asarray(kept.coords[name]).astype("datetime64[D]")
-        times = times[~np.isnat(times)]
+    name = None
+    if (found := find_times(kept)) is not None:
+        name, times = found[0], found[1][~np.isnat(found[1])].astype("datetime64[D]")
         if times.size:
             session.note(f"cases from {times.min()} to {times.max()} ({name})")
     others = [c for c in kept.coords if c not in (name, kept.case_dim)]

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from degmm.ensembles import Ensemble
-from degmm.ensembles.times import month_of, time_name
+from degmm.ensembles.times import complete_times, month_of, times_of
 
 NORTH, EAST = ("lat", "latitude"), ("lon", "longitude")
 
@@ -23,11 +23,8 @@ class Fields(NamedTuple):
 
 def has_times(kept: Ensemble) -> bool:
     """Return whether the cases have times, several of them and none missing."""
-    name = time_name(kept)
-    if name is None:
-        return False
-    times = np.asarray(kept.coords[name])
-    return not np.isnat(times).any() and np.unique(times).size > 1
+    times = complete_times(kept)
+    return times is not None and np.unique(times).size > 1
 
 
 def draw_regimes(path: Path, kept: Ensemble, responsibilities: np.ndarray) -> None:
@@ -35,7 +32,7 @@ def draw_regimes(path: Path, kept: Ensemble, responsibilities: np.ndarray) -> No
     from degmm.plotting import new_figure, save_figure
     from degmm.plotting import responsibilities as draw
 
-    times = np.asarray(kept.coords[str(time_name(kept))])
+    times = times_of(kept, "pictures")
     rows = 2 if np.unique(month_of(times)).size > 1 else 1
     figure, axes = new_figure(rows, 1, size=(7.2, 2.5 * rows))
     for panel, by in zip(axes, ("time", "month"), strict=False):

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from degmm.ensembles.storable import storable_table
 from degmm.files import writable_folder, write_bytes
 from degmm.results import netcdf_bytes
 
@@ -43,7 +44,11 @@ def write_table(path: Path, table: "pd.DataFrame", form: str) -> None:
     """Write a table as CSV, also compressed, or as Parquet."""
     buffer = io.BytesIO()
     if form == ".parquet":
-        table.to_parquet(buffer, index=False)
+        try:
+            table.to_parquet(buffer, index=False)
+        except (TypeError, ValueError, NotImplementedError):  # pyarrow's, of labels of several types
+            buffer = io.BytesIO()
+            storable_table(table).to_parquet(buffer, index=False)
     else:
         # Without the time of day in its head the same table is the same file.
         compression = {"method": "gzip", "mtime": 0} if form == ".csv.gz" else None

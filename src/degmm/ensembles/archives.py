@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.times import undated
 
 ARRAY_NAMES = ("X", "values", "forecast", "arr_0")
 OBSERVATIONS = ("observations", "observation", "obs")
@@ -66,7 +67,7 @@ def read_npz(
         None if names is None else [str(v) for v in np.atleast_1d(names)],
         units=() if units is None else [str(u) for u in np.atleast_1d(units)],
         coords=coords,
-        notes=(*notes, *_left(arrays, coords, unread)),
+        notes=(*notes, *_left(arrays, coords, unread), *undated(coords)),
         **labels,
     )
     if variables is not None:

@@ -1,10 +1,13 @@
 """Validation of members: from what a user passes to a float array (n, M, D)."""
 
+import datetime
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from degmm.ensembles.texts import is_missing
 
 LARGEST = 1e100
 """Of float64 too: sums of squares, and what they are divided by, are to stay finite"""
@@ -121,7 +124,18 @@ def as_members(X: Any, *, name: str = "X") -> np.ndarray:
 
 
 def numbers_of(values: Any, name: str) -> np.ndarray:
-    """Return an array-like as an array of floats, NaN where it is masked."""
+    """Return an array-like as an array of floats, NaN where a number is masked or missing.
+
+    Whatever is read as numbers passes here: members, observations, contexts, weights, scores. A list of
+    ensembles (M_i, D) of several sizes is filled up with NaN.
+
+    Raises
+    ------
+    TypeError
+        For a sparse matrix, or objects that are no numbers.
+    ValueError
+        For what has no one unit (dates, durations), complex numbers, and parts of different lengths.
+    """
     if type(values).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{name}: sparse data are not supported; pass a dense array, {name}.toarray()")
     if isinstance(values, Iterator):
@@ -130,20 +144,78 @@ def numbers_of(values: Any, name: str) -> np.ndarray:
             "through its blocks one by one"
         )
     try:
-        values = np.asarray(without_masks(values))
-        if values.dtype.kind == "c":
-            raise ValueError(
-                f"{name}: Complex data not supported; pass real and imaginary parts as variables"
-            )
-        if values.dtype.kind in "mM":
-            raise ValueError(f"{name}: dates or durations ({values.dtype}); pass numbers, in a unit of yours")
-        values = as_floats(values)
+        found = _array_of(without_masks(values), name)
+        if found.dtype.kind == "O":
+            found = _of_objects(found, name)
+        _check_kind(found.dtype.kind, str(found.dtype), name)
+        return as_floats(found)
     except (TypeError, ValueError) as error:
         if str(error).startswith(f"{name}:"):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{name}: could not be read as an array of numbers ({error})") from error
-    return values
+
+
+def doubles_of(values: Any, name: str) -> np.ndarray:
+    """Return an array-like as :func:`numbers_of` does, in float64; what is none is always a ValueError."""
+    try:
+        return np.asarray(numbers_of(values, name), np.float64)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _check_kind(kind: str, called: str, name: str) -> None:
+    if kind == "c":
+        raise ValueError(f"{name}: Complex data not supported; pass real and imaginary parts as variables")
+    if kind in "mM":
+        raise ValueError(f"{name}: dates or durations ({called}); pass numbers, in a unit of yours")
+
+
+def _array_of(values: Any, name: str) -> np.ndarray:
+    """Return an array-like as an array, ensembles of several sizes filled up."""
+    try:
+        found = np.asarray(values)
+    except ValueError:  # NumPy's of parts of different lengths
+        if not isinstance(values, list | tuple):
+            raise
+        return _filled_up(values, name)
+    parts = found.dtype.kind == "O" and found.ndim == 1 and found.size > 0
+    if parts and all(isinstance(part, np.ndarray | list | tuple) for part in found):
+        return _array_of(list(found), name)
+    return found
+
+
+def _filled_up(parts: Sequence[Any], name: str) -> np.ndarray:
+    """Return ensembles (M_i, D) of several sizes as one array (n, M, D), NaN where one has no more."""
+    arrays = [numbers_of(part, name) for part in parts]
+    shapes = list(dict.fromkeys(array.shape for array in arrays))
+    if len({shape[1:] for shape in shapes}) > 1 or len(shapes[0]) != 2:
+        known = ", ".join(map(str, shapes[:3])) + (", …" if len(shapes) > 3 else "")
+        raise ValueError(
+            f"{name}: its parts have different shapes, {known}; give all the same, filled up with NaN where "
+            "members are absent"
+        )
+    most = max(shape[0] for shape in shapes)
+    whole = np.full((len(arrays), most, shapes[0][1]), np.nan, np.result_type(*arrays))
+    for i, array in enumerate(arrays):
+        whole[i, : len(array)] = array
+    return whole
+
+
+DATED = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+
+
+def _of_objects(values: np.ndarray, name: str) -> np.ndarray:
+    """Return an array of objects with NaN for those that stand for a missing number."""
+    cells = [np.nan if is_missing(cell) else cell for cell in values.ravel().tolist()]
+    for cell in cells:
+        if isinstance(cell, DATED):  # some of which NumPy would count from 1970
+            _check_kind("M", type(cell).__name__, name)
+        if isinstance(cell, complex | np.complexfloating):
+            _check_kind("c", type(cell).__name__, name)
+    plain = np.empty(len(cells), object)
+    plain[:] = cells
+    return plain.reshape(values.shape).astype(np.float64)
 
 
 def check_size(values: np.ndarray, name: str, axes: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from degmm.ensembles.times import ISO_DATE, TIME_NAMES, as_times
+from degmm.ensembles.times import ISO_DATE, NAMED_AS_TIME, TIME_NAMES, as_times, compact_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,45 +14,130 @@ if TYPE_CHECKING:
 OBSERVED = re.compile(r"(?:obs|observation)_(?P<first>.+)|(?P<last>.+)_(?:obs|observation)")
 OTHER_DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)|\d{4}[./]\d{1,2}[./]\d{1,2}(?!\d)")
 """Dates in which the day and the month cannot be told apart, or that are not as ISO 8601 has them"""
-COMPACT_DATES = (1800_01_01, 2299_12_31)
-"""Whole numbers between these are dates such as 20200131, in a column named as one"""
 
 
-def with_labels(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the table with its index as columns, if it says something, and dates as dates."""
+def as_table(table: Any) -> "pd.DataFrame":
+    """Return a table of another library's, such as polars or pyarrow, as one of pandas.
+
+    Raises
+    ------
+    ValueError
+        If it is no table.
+    """
     import pandas as pd
 
+    if isinstance(table, pd.DataFrame):
+        return table
+    library, kind = type(table).__module__.split(".")[0], type(table).__name__
+    convert = None if library == "xarray" else getattr(table, "to_pandas", None)
+    found = convert() if callable(convert) else None
+    if isinstance(found, pd.DataFrame):
+        return found
+    fix = {
+        "xarray": "Ensemble.from_xarray reads it",
+        "numpy": "Ensemble.from_numpy reads it",
+        "Series": "to_frame() makes it one",
+        "dict": "pandas.DataFrame(…) makes it one",
+        "LazyFrame": "collect() it first",
+    }
+    raise ValueError(
+        f"table: expected a pandas DataFrame, or a table of polars or pyarrow, got a {library}.{kind}; "
+        + (fix.get(kind) or fix.get(library) or "convert it, as by its to_pandas() if it has that")
+    )
+
+
+def with_labels(table: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
+    """Return a table with its index as columns, if it says something, and dates as dates.
+
+    Also return the columns made of an index without a name. Blanks about names and text are taken off.
+    """
     if table.columns.nlevels > 1:
         raise ValueError("the table has columns of several levels; join them, as to t2m_m01")
-    if isinstance(table.index, pd.DatetimeIndex) and table.index.name is None:
-        table = table.rename_axis(index="time")
-    if any(name is not None for name in table.index.names):
-        table = table.reset_index()
-    table = table.rename(columns=str)
+    table = table.rename(columns=lambda name: str(name).strip())
+    table, nameless = _with_index(table)
     names = list(table.columns)
     if len({*names}) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise ValueError(f"the table has two columns named {twice!r}; rename one")
+    table = table.assign(**{n: cells for n in names if (cells := _stripped(table[n])) is not None})
     dates = {n: found for n in names if (found := _dates(table[n])) is not None}
-    return table.assign(**dates)
+    return table.assign(**dates), nameless
+
+
+def _with_index(table: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
+    """Return a table with its index as columns unless it only numbers the rows, and those without a name."""
+    import pandas as pd
+
+    index = table.index
+    if index.nlevels == 1 and index.name is None and _is_range(index):
+        return table, []
+    names: list[str] = []
+    nameless: list[str] = []
+    for k, given in enumerate(index.names):
+        if given is not None:
+            names.append(str(given).strip())
+            continue
+        usual = f"level_{k}" if index.nlevels > 1 else "index"
+        dated = index.nlevels == 1 and as_times(index.to_numpy()) is not None
+        name = "time" if dated and "time" not in table.columns else usual
+        while name in table.columns or name in names:
+            name = f"{name}_"
+        names.append(name)
+        nameless.append(name)
+    twice = next((name for name in names if name in table.columns), None)
+    if twice is not None:
+        raise ValueError(f"the table has an index and a column named {twice!r}; rename one")
+    table = table.set_axis(index.set_names(names if isinstance(index, pd.MultiIndex) else names[0]), axis=0)
+    return table.reset_index(), nameless
+
+
+def _is_range(index: "pd.Index") -> bool:
+    import pandas as pd
+
+    return isinstance(index, pd.RangeIndex) or (
+        index.dtype.kind in "iu" and np.array_equal(index.to_numpy(), np.arange(len(index)))
+    )
+
+
+def row_numbers(table: "pd.DataFrame", nameless: Sequence[str]) -> list[str]:
+    """Return the columns of an index without a name that only tell the rows of a long table apart."""
+    labels = [name for name in nameless if table[name].dtype.kind not in "iuf"]
+    dated = [name for name in labels if table[name].dtype.kind == "M"]
+    if labels and not dated and not table[labels].duplicated().any():
+        labels = []
+    return [name for name in nameless if name not in labels]
+
+
+def _stripped(column: "pd.Series") -> np.ndarray | None:
+    """Return a column of text without blanks about it, None for what is blank; None if there are none."""
+    import pandas as pd
+
+    if column.dtype.kind != "O" or isinstance(column.dtype, pd.CategoricalDtype):
+        return None
+    cells = column.to_numpy(object)
+    plain = [cell.strip() if isinstance(cell, str) else cell for cell in cells]
+    changed = [k for k, (cell, old) in enumerate(zip(plain, cells, strict=True)) if cell is not old]
+    if not changed:
+        return None
+    stripped = cells.copy()
+    for k in changed:
+        stripped[k] = plain[k] or None
+    return stripped
 
 
 def _dates(column: "pd.Series") -> np.ndarray | None:
     """Return the dates in a column, if it is one of dates."""
-    import pandas as pd
-
     name, kind = str(column.name), column.dtype.kind
     if kind == "M":
         if getattr(column.dtype, "tz", None) is not None:
             column = column.dt.tz_convert("UTC").dt.tz_localize(None)
         return column.to_numpy().astype("datetime64[ns]")
-    if kind in "iu" and name.startswith(TIME_NAMES):
-        if not column.between(*COMPACT_DATES).all():
-            return None
-        try:
-            return pd.to_datetime(column.astype(str), format="%Y%m%d").to_numpy().astype("datetime64[ns]")
-        except ValueError:
-            return None
+    if kind in "iufO" and NAMED_AS_TIME.search(name):
+        single = kind == "f" and getattr(column.dtype, "itemsize", 8) < 8
+        numbers = column.to_numpy(np.float64, na_value=np.nan) if kind != "O" else column.to_numpy(object)
+        times = None if single else compact_times(numbers)
+        if times is not None:
+            return times.astype("datetime64[ns]")
     if kind in "fiubcm":
         return None
     known = column.notna().to_numpy()
@@ -72,7 +157,9 @@ def _dates(column: "pd.Series") -> np.ndarray | None:
                 f"column {name!r}, row {row}: {column.iloc[row]!r} is no date such as 2020-01-31"
             )
         return None
-    times = as_times([cell if there else None for cell, there in zip(column, known, strict=True)])
+    listed = np.empty(len(column), object)
+    listed[known] = cells
+    times = as_times(listed)
     if times is not None:
         return times.astype("datetime64[ns]")
     for row in np.flatnonzero(known).tolist():
@@ -95,7 +182,7 @@ def numbers_in(table: "pd.DataFrame", name: str) -> np.ndarray:
     else:
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
         bad = np.isnan(numbers) & column.notna().to_numpy()
-        if bad.any() or column.dtype.kind == "M":
+        if bad.any() or column.dtype.kind in "mM":
             row = int(np.argmax(bad))
             cell = column.iloc[row]
             comma = isinstance(cell, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell)

@@ -8,7 +8,7 @@ import numpy as np
 
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.texts import texts_of
-from degmm.ensembles.times import YEAR, as_times, day_of_year, decimal_year, times_of
+from degmm.ensembles.times import YEAR, dates_in, day_of_year, decimal_year, times_of
 
 SEASON = "season"
 LABELS = ("station", "site", "location", "id", "season")
@@ -47,7 +47,7 @@ class ContextRecipe:
                 times_of(data, "context")
                 continue
             values = _coordinate(data, name)
-            kind = _kind(values)
+            kind = _kind(name, values)
             if name not in LABELS and kind is not None:
                 kinds[name] = kind
                 continue
@@ -91,9 +91,9 @@ class ContextRecipe:
         return np.stack(columns, axis=1)
 
 
-def _kind(values: np.ndarray) -> str | None:
+def _kind(name: str, values: np.ndarray) -> str | None:
     """Return what a coordinate is of; None for labels."""
-    if as_times(values) is not None:
+    if dates_in(name, values) is not None:
         return DATES
     return {"m": DURATIONS, "f": NUMBERS, "i": NUMBERS, "u": NUMBERS, "b": NUMBERS}.get(values.dtype.kind)
 
@@ -111,13 +111,13 @@ def _one_hot(name: str, known: tuple[str, ...], values: np.ndarray) -> list[np.n
 
 
 def _numbers(name: str, kind: str, values: np.ndarray) -> np.ndarray:
-    given = _kind(values)
+    given = _kind(name, values)
     if given != kind:
         raise ValueError(
             f"context: coordinate {name!r} was of {kind} in the fit, here of {given or 'labels'}"
         )
     if kind == DATES:
-        times = as_times(values)
+        times = dates_in(name, values)
         assert times is not None  # its kind says so
         numbers = decimal_year(times)
     else:

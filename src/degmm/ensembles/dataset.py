@@ -13,13 +13,15 @@ from degmm.ensembles.names import (
     NAMELESS,
     VARIABLE_NAMES,
     case_labels,
+    check_units,
     find_member_dim,
     grid_labels,
     labels_of,
     selection,
     units_of,
 )
-from degmm.ensembles.roles import settled
+from degmm.ensembles.roles import Roles, settled
+from degmm.ensembles.times import undated
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -143,6 +145,7 @@ def from_dataset(
         said.append(f"{len(keep)} of {len(known)} variables kept")
     observations, unseen = None, 0
     if observed:
+        _check_units(roles)
         none = Block(np.full((values.shape[0], len(places)), np.nan), 0)
         blocks = [_block(whole[observed[n]], case_dims, (), inner) if n in observed else none for n in names]
         invalid += sum(block.invalid for block in blocks)
@@ -156,8 +159,9 @@ def from_dataset(
         others = [str(n) for n, v in whole.data_vars.items() if n not in used and member not in v.dims]
         texts = [f"{n} ({v.dtype})" for n, v in whole.data_vars.items() if n not in used and member in v.dims]
         said += [f"left out, without members: {', '.join(others)}"] if others else []
-        said += [f"left out, not of numbers: {', '.join(texts)}"] if texts else []
+        said += [f"left out, no numbers: {', '.join(texts)}"] if texts else []
     case_dim, coords = case_labels(dataset[names[0]], case_dims)
+    said += undated(coords)
     template = whole.drop_vars([n for n in whole.data_vars if n in used or wanted is not None])
     sizes = tuple(dataset.sizes[d] for d in case_dims)
     has_labels = member in dataset.coords
@@ -196,6 +200,15 @@ class Block(NamedTuple):
     """(n, M, d), or (n, d) without members"""
     invalid: int
     """Number of values that are NaN since the file says that they are none"""
+
+
+def _check_units(roles: Roles) -> None:
+    """Raise an error where observations say that they are in another unit than their members."""
+    for name, seen in roles.observed.items():
+        variables = labels_of(roles.dataset, name, roles.variable_dim, prefix=len(roles.names) > 1)
+        arrays = roles.dataset[name], roles.whole[seen]
+        members, observed = (units_of(array, roles.variable_dim) for array in arrays)
+        check_units(f"observation: {seen!r}", variables, members, observed)
 
 
 def _block(

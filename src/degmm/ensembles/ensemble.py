@@ -75,6 +75,10 @@ class Ensemble:
                 raise ValueError(f"coords: {name!r} has {len(labels)} labels for {n} cases")
         if self.members is not None and len(self.members) != M:
             raise ValueError(f"members: {len(self.members)} labels for {M} members in values")
+        for name in ("observations", "weights", "context"):
+            part = getattr(self, name)
+            if part is not None and part.dtype.kind not in "fiub":
+                raise ValueError(f"{name}: expected real numbers, got dtype {part.dtype}")
         if self.observations is not None and self.observations.shape != (n, D):
             raise ValueError(f"observations: shape {self.observations.shape}, expected {(n, D)}")
         if self.weights is not None and self.weights.shape != (n,):

@@ -8,8 +8,12 @@ from jaxtyping import Int
 
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.names import check_units, same_unit
+from degmm.ensembles.texts import plain_texts
+from degmm.ensembles.times import dates_in
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 
@@ -53,6 +57,8 @@ def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) ->
     """
     if not isinstance(data, Ensemble | ChunkedEnsemble) or not type(values).__module__.startswith("xarray."):
         return values
+    if of_variables and isinstance(data, Ensemble):
+        _check_units(data, values, name)
     dims, sizes, cases = cases_of(data)
     if not hasattr(values, "isel") or not set(dims) & set(getattr(values, "dims", ())):
         return values
@@ -75,6 +81,21 @@ def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) ->
     return array.reshape(len(data), *array.shape[len(dims) :])
 
 
+def _check_units(data: Ensemble, values: Any, name: str) -> None:
+    """Raise an error where values of the variables say that they are in another unit."""
+    attrs, coords = getattr(values, "attrs", {}), getattr(values, "coords", {})
+    if not data.units:
+        return
+    given = [str(attrs.get("units", ""))] * data.n_features
+    index = values.indexes.get("variable") if coords else None
+    if "units" in coords and coords["units"].dims == ("variable",) and index is not None:
+        found = dict(zip(map(str, index), map(str, coords["units"].to_numpy()), strict=True))
+        given = [found.get(variable, "") for variable in data.variables]
+    elif any(not known or same_unit(known, given[0]) for known in data.units):
+        return  # one unit for several variables: it is that of one of them
+    check_units(name, data.variables, data.units, given)
+
+
 def of_variables_named(names: Sequence[str], values: "xr.DataArray", called: str) -> "xr.DataArray":
     """Return values in the order of names along a dimension ``variable``, if its labels are any of them."""
     index = values.indexes.get("variable")
@@ -88,7 +109,11 @@ def of_variables_named(names: Sequence[str], values: "xr.DataArray", called: str
 def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
     """Return values with the labels along a dimension in the wanted order."""
     given = values.indexes.get(dim)
-    if wanted is None or given is None or wanted.equals(given):
+    if wanted is None or given is None:
+        return values
+    if wanted.dtype != given.dtype and wanted.nlevels == given.nlevels == 1:
+        wanted, given = _comparable(dim, wanted, given)
+    if wanted.equals(given):
         return values
     if not given.is_unique:
         twice = given[given.duplicated()][0]
@@ -103,6 +128,19 @@ def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
             "go by position"
         )
     return values.isel({dim: places})
+
+
+def _comparable(dim: str, *indexes: "pd.Index") -> "list[pd.Index]":
+    """Return indexes of labels of different types as labels that can be the same: dates, or else text."""
+    import pandas as pd
+
+    if all(index.dtype.kind in "iuf" for index in indexes):
+        return list(indexes)
+    labels = [index.to_numpy() for index in indexes]
+    times = [dates_in(dim, part) for part in labels]
+    if any(part is None for part in times):
+        return [pd.Index(plain_texts(part)) for part in labels]
+    return [pd.Index(np.asarray(part, "datetime64[ns]")) for part in times]
 
 
 def order_of_cases(data: Ensemble, wanted: Ensemble, name: str) -> Int[np.ndarray, "n"] | slice:

@@ -30,7 +30,14 @@ def read_csv(path: Path) -> "pd.DataFrame":
 
     try:
         separator = _checked(path)
-        return pd.read_csv(path, sep=separator, index_col=False, encoding="utf-8-sig", low_memory=False)
+        return pd.read_csv(
+            path,
+            sep=separator,
+            index_col=False,
+            encoding="utf-8-sig",
+            low_memory=False,
+            skipinitialspace=True,
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"not a readable CSV file: no text in UTF-8 ({error}); save it as such") from error
     except ValueError as error:  # also of pandas
@@ -54,8 +61,8 @@ def _checked(path: Path) -> str:
             raise ValueError("the table is no text; save it as CSV")
         separator = max(SEPARATORS, key=head.count)
         file.seek(0)
-        rows = csv.reader(file, delimiter=separator)
-        names = next(rows, [])
+        rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        names = [name.strip() for name in next(rows, [])]
         twice = next((n for n in names if n and names.count(n) > 1), None)
         if twice is not None:
             raise ValueError(f"the table has two columns named {twice!r}; rename one")

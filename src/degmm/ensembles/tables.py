@@ -9,16 +9,19 @@ import numpy as np
 
 from degmm.ensembles.columns import (
     as_short,
+    as_table,
     check_no_stray_text,
     is_single,
     labels_in,
     numbers_in,
     observed,
+    row_numbers,
     with_labels,
 )
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.names import NAMELESS, named_members
 from degmm.ensembles.summary import some
+from degmm.ensembles.times import undated
 from degmm.wording import counted
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def from_dataframe(
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    table : pandas.DataFrame, or a table of polars or pyarrow
     variables : sequence of str, optional
         Which to keep.
     member_dim : str, optional
@@ -72,10 +75,11 @@ def from_dataframe(
     ValueError
         If there are no members, or cells of members hold no numbers; the column and row are named.
     """
+    table = as_table(table)
     if not len(table):
         raise ValueError("the table has no rows; it needs one a case, or one a member")
     wanted = [variables] if isinstance(variables, str) else variables
-    table = with_labels(table)
+    table, nameless = with_labels(table)
     names = [str(c) for c in table.columns]
     if member_columns is None:
         member = _member_column(names, member_dim)
@@ -84,6 +88,7 @@ def from_dataframe(
     else:
         member = None
     if member is not None:
+        table = table.drop(columns=row_numbers(table, nameless))
         data = _long(table, member, wanted, observation, text)
     else:
         data = _wide(table, _columns(names, member_columns, wanted), wanted, observation, text)
@@ -339,9 +344,10 @@ def _beside(
         if c not in used and not (observed(c) and table[c].dtype.kind == "f")
     }
     if not found:
-        return coords, None, []
+        return coords, None, undated(coords)
     observations = np.full((len(table), len(chosen)), np.nan)
     for d, name in enumerate(chosen):
         if name in found:
             observations[:, d] = numbers_in(table, found[name])
-    return coords, observations, [f"observations in {', '.join(map(repr, found.values()))}"]
+    where = ", ".join(map(repr, found.values()))
+    return coords, observations, [f"observations in {where}", *undated(coords)]

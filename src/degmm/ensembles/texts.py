@@ -9,29 +9,48 @@ def texts_of(labels: Any, purpose: str, name: str) -> np.ndarray:
     """Return labels as an array of text.
 
     Station 10361 is the same label as an integer, as the float 10361.0 that a table with a gap makes of
-    it, and as text; a lead of 24 hours is the same in any unit of time.
+    it, and as text; a lead of 24 hours is the same in any unit of time, and so is a date.
 
     Raises
     ------
     ValueError
         If a label is missing; ``purpose`` and ``name`` say in the message what wants it.
     """
-    labels = np.asarray(labels)
-    if labels.dtype.kind == "m":
-        labels = labels / np.timedelta64(1, "h")
-    texts = np.array([_text(label) for label in labels.tolist()], dtype=np.str_)
+    texts = plain_texts(labels)
     empty = texts == ""
     if empty.any():
         raise ValueError(f"{purpose}: case {int(np.argmax(empty))} has no {name}")
     return texts
 
 
-def _text(label: Any) -> str:
+def plain_texts(labels: Any) -> np.ndarray:
+    """Return labels as an array of text, ``""`` where there is none."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind == "m":
+        labels = labels / np.timedelta64(1, "h")
+    if labels.dtype.kind == "M":
+        days = labels.astype("datetime64[D]")
+        labels = days if (days == labels)[~np.isnat(labels)].all() else labels.astype("datetime64[s]")
+        return np.where(np.isnat(labels), "", np.datetime_as_string(labels))
+    return np.array([text_of(label) for label in labels.tolist()], dtype=np.str_)
+
+
+def text_of(label: Any) -> str:
     """Return one label as text, ``""`` where there is none."""
-    if label is None or label != label or type(label).__name__ in ("NAType", "NaTType"):
+    if is_missing(label):
         return ""
     if isinstance(label, bytes):
         return label.decode("utf-8", "replace").strip()
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
     return str(label).strip()
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label or a number stands for none, as None, NaN, NaT and the NA of pandas do."""
+    if label is None or type(label).__name__ in ("NAType", "NaTType", "MaskedConstant"):
+        return True  # by their names first: NA is neither equal to anything nor unequal
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):  # of an array, say
+        return False

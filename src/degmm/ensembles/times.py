@@ -2,17 +2,24 @@
 
 import datetime
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.texts import is_missing, text_of
 
 YEAR = 365.25
 """Days"""
 TIME_NAMES = ("valid_time", "valid_date", "time", "date")
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)")
+NAMED_AS_TIME = re.compile("time|date", re.IGNORECASE)
+"""What the name of a coordinate contains whose whole numbers may be dates"""
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)|\d{8}T\d{2}")
 """Text that begins so is a date"""
+COMPACT_DATE = re.compile(r"\d{8}(?:\d\d){0,3}(?:\.0*)?")
+COMPACT_DAYS = (1800_01_01, 2299_12_31)
+"""Whole numbers between these may be dates such as 20200131; times of the day have two digits more each"""
 CALENDAR_DATE = ("year", "month", "day", "hour", "minute", "second")
 """What dates of Python's and of cftime's calendars have"""
 
@@ -20,30 +27,102 @@ CALENDAR_DATE = ("year", "month", "day", "hour", "minute", "second")
 def as_times(labels: Any) -> np.ndarray | None:
     """Return labels as datetime64 if they are dates, and None if they are none.
 
-    Dates are datetime64, objects of Python's or cftime's calendars, or text such as 2020-01-31 06:00. Of
-    a calendar with other months, 30 February is read as the last day of February. A missing date is NaT.
+    Dates are datetime64, objects of Python's or cftime's calendars, or text such as 2020-01-31 06:00, also
+    as bytes. Of a calendar with other months, 30 February is read as the last day of February. A missing date
+    is NaT.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind == "M":
         return labels
-    if labels.dtype.kind not in "OUT":
+    if labels.dtype.kind not in "OSUT":
         return None
-    listed = [None if _missing(label) else label for label in labels.tolist()]
+    listed = [_plain(label) for label in labels.ravel().tolist()]
     first = next((label for label in listed if label is not None), None)
     if isinstance(first, str):
         if not all(label is None or (isinstance(label, str) and ISO_DATE.match(label)) for label in listed):
             return None
-        return _of_text(listed)
-    if not all(hasattr(first, part) for part in CALENDAR_DATE[:3]):
+        times = _of_text(listed)
+        return None if times is None else times.reshape(labels.shape)
+    if not isinstance(first, np.datetime64) and not all(hasattr(first, part) for part in CALENDAR_DATE[:3]):
         return None
     try:
-        return np.array([_of_calendar(label) for label in listed], "datetime64[us]")
+        return np.array([_of_calendar(label) for label in listed], "datetime64[us]").reshape(labels.shape)
     except (AttributeError, TypeError, ValueError):
         return None
 
 
-def _missing(label: Any) -> bool:
-    return label is None or label == "" or label != label or type(label).__name__ in ("NAType", "NaTType")
+def compact_times(labels: Any) -> np.ndarray | None:
+    """Return whole numbers such as 20200131 as datetime64 if all of them are dates so written, or None.
+
+    They may have two digits more for the hour, four for hour and minute, and six with the second, and be
+    integers, floats in double precision (which a missing one makes of them) or text. Whether the numbers
+    are meant as dates only the name of a coordinate can tell.
+    """
+    labels = np.asarray(labels)
+    kind = labels.dtype.kind
+    if kind in "OSUT":
+        listed = [_plain(label) for label in labels.ravel().tolist()]
+        texts = ["" if label is None else text_of(label) for label in listed]
+        if not all(not text or COMPACT_DATE.fullmatch(text) for text in texts):
+            return None
+        labels = np.array([float(text or "nan") for text in texts]).reshape(labels.shape)
+    elif kind not in "iuf" or (kind == "f" and labels.dtype.itemsize < 8):
+        return None  # single precision holds seven digits
+    known = np.isfinite(labels)
+    numbers = labels[known]
+    if not numbers.size or (numbers % 1 != 0).any() or np.isinf(labels).any() or numbers.max() >= 10**14:
+        return None
+    numbers = numbers.astype(np.int64)
+    for digits in (0, 2, 4, 6):
+        days, rest = np.divmod(numbers, 10**digits)
+        if days.min() >= COMPACT_DAYS[0] and days.max() <= COMPACT_DAYS[1]:
+            clock = rest * 10 ** (6 - digits)  # HHMMSS
+            return _of_digits(days, clock, known)
+    return None
+
+
+def _of_digits(days: np.ndarray, clock: np.ndarray, known: np.ndarray) -> np.ndarray | None:
+    """Return dates of YYYYMMDD and HHMMSS, NaT where none is known; None if one is no date."""
+    year, month, day = days // 10000, days // 100 % 100, days % 100
+    hour, minute, second = clock // 10000, clock // 100 % 100, clock % 100
+    if month.min() < 1 or month.max() > 12 or hour.max() > 23 or minute.max() > 59 or second.max() > 59:
+        return None
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    start = months.astype("datetime64[D]")
+    lengths = ((months + 1).astype("datetime64[D]") - start).astype(np.int64)
+    if day.min() < 1 or (day > lengths).any():
+        return None
+    seconds = (day - 1) * 86400 + hour * 3600 + minute * 60 + second
+    times = np.full(known.shape, np.datetime64("NaT"), "datetime64[us]")
+    times[known] = start.astype("datetime64[s]") + seconds.astype("timedelta64[s]")
+    return times
+
+
+def dates_in(name: str, labels: Any) -> np.ndarray | None:
+    """Return the labels of a coordinate as datetime64 if they are dates, and None if they are none.
+
+    Numbers such as 20200131 are dates where the name of the coordinate says so.
+    """
+    times = as_times(labels)
+    return compact_times(labels) if times is None and NAMED_AS_TIME.search(name) else times
+
+
+def undated(coords: Mapping[str, Any]) -> list[str]:
+    """Return notes on coordinates that are named as those of dates, and whose numbers are none."""
+    return [
+        f"{name!r} holds numbers that are no dates, such as 20200131 or 2020013106, and is a label"
+        for name, labels in coords.items()
+        if name.lower() in TIME_NAMES
+        and np.asarray(labels).dtype.kind in "iuf"
+        and dates_in(name, labels) is None
+    ]
+
+
+def _plain(label: Any) -> Any:
+    """Return a label without blanks about it, bytes as text, and None where there is none."""
+    label = label.decode("utf-8", "replace") if isinstance(label, bytes) else label
+    label = label.strip() if isinstance(label, str) else label
+    return None if is_missing(label) or (isinstance(label, str) and label in ("", "NaT")) else label
 
 
 def _of_text(texts: list[str | None]) -> np.ndarray | None:
@@ -59,6 +138,8 @@ def _of_text(texts: list[str | None]) -> np.ndarray | None:
 def _of_calendar(date: Any) -> np.datetime64:
     if date is None:
         return np.datetime64("NaT")
+    if isinstance(date, np.datetime64):
+        return date
     if isinstance(date, datetime.datetime) and date.tzinfo is not None:
         date = date.astimezone(datetime.UTC)
     year, month, day, hour, minute, second = (int(getattr(date, part, 0)) for part in CALENDAR_DATE)
@@ -68,38 +149,44 @@ def _of_calendar(date: Any) -> np.datetime64:
     return start.astype("datetime64[us]") + np.timedelta64(seconds, "s")
 
 
-def time_name(data: Ensemble) -> str | None:
-    """Return the name of the coordinate that holds the times of the cases, if there is one.
+def find_times(data: Ensemble) -> tuple[str, np.ndarray] | None:
+    """Return the coordinate that holds the times of the cases, by name and as datetime64, if there is one.
 
     The first of valid_time, valid_date, time, date; else one whose name begins so; else the only one
-    of dates, or the only one of several dates.
+    of dates, or the only one of several dates. A missing date is NaT.
     """
-    dates = [name for name, labels in data.coords.items() if as_times(labels) is not None]
-    for start in TIME_NAMES:
-        for name in dates:
-            if name == start:
-                return name
-    begun = [name for name in dates if name.startswith(TIME_NAMES)]
-    if begun:
-        return begun[0]
-    varying = [name for name in dates if (data.coords[name] != data.coords[name][0]).any()]
-    single = varying if len(dates) > 1 else dates
-    return single[0] if len(single) == 1 else None
+    dates = {
+        name: times for name, labels in data.coords.items() if (times := dates_in(name, labels)) is not None
+    }
+    name = next((name for name in TIME_NAMES if name in dates), None)
+    if name is None:
+        name = next((name for name in dates if name.startswith(TIME_NAMES)), None)
+    if name is None:
+        varying = [name for name, times in dates.items() if (times != times[0]).any()]
+        single = varying if len(dates) > 1 else list(dates)
+        name = single[0] if len(single) == 1 else None
+    return None if name is None else (name, dates[name])
 
 
 def times_of(data: Ensemble, purpose: str) -> np.ndarray:
     """Return the times of the cases, datetime64 (n,); ``purpose`` says in an error what wants them."""
-    name = time_name(data)
-    times = None if name is None else as_times(data.coords[name])
-    if times is None:
+    found = find_times(data)
+    if found is None:
         known = ", ".join(data.coords) or "none"
         raise ValueError(
             f"{purpose}: the cases have no coordinate of dates (coordinates: {known}); add one named 'time', "
             "with dates such as 2020-01-31"
         )
+    name, times = found
     if np.isnat(times).any():
         raise ValueError(f"{purpose}: case {int(np.argmax(np.isnat(times)))} has no date in {name!r}")
     return times
+
+
+def complete_times(data: Ensemble) -> np.ndarray | None:
+    """Return the times of the cases, datetime64 (n,), if they all have one."""
+    found = find_times(data)
+    return None if found is None or np.isnat(found[1]).any() else found[1]
 
 
 def day_of_year(times: np.ndarray) -> np.ndarray:
@@ -127,7 +214,7 @@ def split(data: Ensemble, at: Any) -> np.ndarray:
         if not 0 < at < 1:
             raise ValueError(f"at: expected a share between 0 and 1 or a time, got {at!r}")
         count = round(at * n)
-        if time_name(data) is None:
+        if find_times(data) is None:
             first = np.arange(n) < count
         else:
             times = times_of(data, "at")
@@ -137,11 +224,18 @@ def split(data: Ensemble, at: Any) -> np.ndarray:
             at_time = starts[np.argmin(np.abs(before - count))] if starts.size else times[0]
             first = times < at_time
     else:
-        try:
-            moment = np.datetime64(at)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"at: expected a share or a time such as '2010-01-01', got {at!r}") from error
-        first = times_of(data, "at") < moment
+        first = times_of(data, "at") < _moment(at)
     if first.all() or not first.any():
         raise ValueError(f"at: {at!r} leaves all {n} cases on one side")
     return first
+
+
+def _moment(at: Any) -> np.datetime64:
+    """Return a time that a user gives, which may be a year or a month alone."""
+    given = np.empty(1, object)
+    given[0] = at
+    times = dates_in("time", given)
+    try:
+        return np.datetime64(at) if times is None else times[0]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"at: expected a share or a time such as '2010-01-01', got {at!r}") from error

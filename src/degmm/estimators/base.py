@@ -15,7 +15,7 @@ from degmm.ensembles import Climatology, ContextRecipe, Ensemble, as_members, la
 from degmm.ensembles.blocks import as_chunks
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.estimators.checks import check_devices, check_dtype, check_integer, check_weights, generator
-from degmm.estimators.labels import matched, of_ensembles
+from degmm.estimators.labels import matched, of_ensembles, tell_of_unlikely
 from degmm.estimators.stored import Stored
 from degmm.families import Family, MixtureParameters
 from degmm.families.base import in_units
@@ -305,6 +305,7 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
                 f"{self.n_features_in_} features as input"
             )
         if self._projection is None:
+            tell_of_unlikely(X, self._units, members, self.means_)
             return members
         return encoded(self._projection, members, self._precision)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from degmm.ensembles import Ensemble
-from degmm.ensembles.arrays import without_masks
+from degmm.ensembles.arrays import doubles_of, without_masks
 from degmm.ensembles.matching import of_cases
 from degmm.sharding import current_mesh
 
@@ -55,10 +55,7 @@ def check_weights(sample_weight: Any, n: int, X: Any = None, *, called: str = ""
     if sample_weight is None:
         return np.ones(n)
     sample_weight = of_cases(X, sample_weight, "sample_weight", of_variables=False)
-    try:
-        weights = np.asarray(without_masks(sample_weight), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"sample_weight: could not be read as an array of numbers ({error})") from error
+    weights = doubles_of(sample_weight, "sample_weight")
     if weights.ndim == 0:
         weights = np.full(n, float(weights))
     if weights.shape != (n,):
@@ -102,10 +99,7 @@ def check_min_weight(value: Any, n_components: int) -> float | None:
 
 def check_responsibilities(given: Any, n: int, n_components: int) -> np.ndarray:
     """Return starting responsibilities, shape (n, K), each row with sum 1."""
-    try:
-        responsibilities = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"init_params: could not be read as an array of numbers ({error})") from error
+    responsibilities = doubles_of(given, "init_params")
     if responsibilities.shape != (n, n_components):
         raise ValueError(
             f"init_params: responsibilities of shape {responsibilities.shape}, expected {(n, n_components)}"
@@ -175,10 +169,7 @@ def check_context(context: Any, n: int, n_columns: int | None = None) -> np.ndar
             f"context: expected numbers, got {np.asarray(context).dtype}; pass the day of the year, its sine "
             "and cosine, or what else matters of a date"
         )
-    try:
-        values = np.asarray(context, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"context: could not be read as an array of numbers ({error})") from error
+    values = doubles_of(context, "context")
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or values.shape[0] != n or not values.shape[1]:
         raise ValueError(f"context: expected shape ({n}, C), a row for each ensemble; got {values.shape}")

@@ -1,17 +1,19 @@
 """Labels of the data that a model was fitted to, and of what it says of others."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from degmm.ensembles import Climatology, ContextRecipe, Ensemble, labelled
 from degmm.ensembles.blocks import as_chunks
 from degmm.ensembles.context import named_context
 from degmm.ensembles.matching import of_cases
-from degmm.ensembles.names import NAMELESS, same_unit
+from degmm.ensembles.names import NAMELESS, same_unit, unlike_unit
 from degmm.estimators.lazy import LAZY, lazily
 from degmm.results import data_array
 
@@ -67,12 +69,11 @@ def matched(
             )
     if data.variables != tuple(names):
         data = data.take_variables([data.variables.index(name) for name in names])
-    if units and data.units:
-        for name, known, given in zip(names, units, data.units, strict=True):
-            if known and given and not same_unit(known, given):
-                raise ValueError(
-                    f"X: {name} is in {given!r}; the model was fitted to {known!r}: convert it first"
-                )
+    d = unlike_unit(units, data.units) if units and data.units else None
+    if d is not None:
+        raise ValueError(
+            f"X: {names[d]} is in {data.units[d]!r}; the model was fitted to {units[d]!r}: convert it first"
+        )
     if climatology is None:
         if data.climatology is not None:
             raise ValueError("X: these are anomalies; the model was fitted to values as they are")
@@ -84,6 +85,47 @@ def matched(
             "X: anomalies from another climatology than the model's; pass the values as they are"
         )
     return data
+
+
+FAR_APART = 150.0
+"""Degrees between the temperatures of a fit and others, beyond which these cannot be in the same unit"""
+FEW = 1000
+"""Members that are looked at for this"""
+
+
+def tell_of_unlikely(
+    data: Any, units: Sequence[str], members: Float[np.ndarray, "n M D"], means: Float[np.ndarray, "K D"]
+) -> None:
+    """Warn of temperatures without a unit that cannot be in the unit of the fit, as those in °C and K.
+
+    Parameters
+    ----------
+    data : Ensemble or array-like
+    units : sequence of str
+        Units of the fit, if they are known.
+    members : array, shape (n, M, D)
+        Of the data.
+    means : array, shape (K, D)
+        Of the fit.
+    """
+    given = data.units if isinstance(data, Ensemble) else ()
+    some = members.reshape(-1, members.shape[2])
+    some = some[:: max(1, len(some) // FEW)]
+    for d, unit in enumerate(units):
+        if not (same_unit(unit, "K") or same_unit(unit, "degC")) or (given and given[d]):
+            continue
+        known = some[~np.isnan(some[:, d]), d]
+        if not known.size or known.min() == known.max():  # as are those made up to learn of an answer
+            continue
+        typical = float(np.median(known))
+        nearest = float(means[np.argmin(np.abs(means[:, d] - typical)), d])
+        if abs(typical - nearest) > FAR_APART:
+            warnings.warn(
+                f"X: variable {d} has values about {typical:.4g} and no unit; the model was fitted to values "
+                f"about {nearest:.4g}, in {unit!r}: convert it first",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def shown(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from sklearn.utils.validation import check_is_fitted
 
 from degmm.choices import find
+from degmm.ensembles.arrays import doubles_of
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_integer
 from degmm.estimators.stored import projection_arrays
@@ -37,10 +38,7 @@ class Projected(BaseMixture):
         """
         check_is_fitted(self)
         projection = self._need_projection()
-        try:
-            given = np.asarray(codes, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"codes: could not be read as an array of numbers ({error})") from error
+        given = doubles_of(codes, "codes")
         L = self.means_.shape[1]
         if given.ndim == 0 or given.shape[-1] != L:
             raise ValueError(f"codes: expected {L} numbers along the last axis, got shape {given.shape}")

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from degmm.capacity import check_capacity
 from degmm.ensembles import Ensemble, labelled
-from degmm.ensembles.arrays import without_masks
+from degmm.ensembles.arrays import doubles_of
 from degmm.ensembles.blocks import Block, Blocks, ChunkedBlocks, read
 from degmm.ensembles.matching import of_cases
 from degmm.estimators.checks import check_devices, check_dtype, check_weights
@@ -213,7 +213,7 @@ def given_weights(sample_weight: Any, sizes: tuple[int, ...] | None) -> np.ndarr
     """Return the weights that a user gives, in the order of the ensembles."""
     if sample_weight is None:
         return None
-    weights = np.asarray(without_masks(sample_weight))
+    weights = doubles_of(sample_weight, "sample_weight")
     if sizes is not None and weights.shape == sizes:
         weights = weights.reshape(-1)
     if sizes is None and weights.ndim != 1:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from degmm.ensembles.times import month_of
 from degmm.plotting.marks import legend_beside
-from degmm.plotting.responsibilities import MONTHS, date_ticks
+from degmm.plotting.responsibilities import MONTHS, date_ticks, dates_of
 from degmm.plotting.style import colour_of, entitle
 from degmm.wording import percent
 
@@ -49,7 +49,7 @@ def scores_by_month(
     matplotlib Axes
     """
     n = len(next(iter(scores.values())))
-    of = _parts(n) if times is None else month_of(np.asarray(times))
+    of = _parts(n) if times is None else month_of(dates_of(times, n))
     parts = np.unique(of)
     places = range(len(scores)) if colours is None else colours
     for colour, (name, values) in zip(places, scores.items(), strict=True):
@@ -103,7 +103,7 @@ def coverage_in_time(
     n = len(next(iter(inside.values())))
     of = _parts(n, max(1, min(PARTS, n // LEAST_IN_PART)))
     count = int(of[-1]) + 1
-    when = np.arange(n) if times is None else np.asarray(times).astype("datetime64[s]")
+    when = np.arange(n) if times is None else dates_of(times, n)
     middles = np.array([when[of == part][(of == part).sum() // 2] for part in range(count)])
     places = range(len(inside)) if colours is None else colours
     for colour, (name, values) in zip(places, inside.items(), strict=True):

@@ -115,6 +115,8 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         given = np.ma.asarray(values)  # also of a list of masked arrays
         if given.dtype.kind == "c":
             raise ValueError("complex numbers; pass their real part, or their absolute values")
+        if given.dtype.kind in "mM":
+            raise ValueError("dates or durations; pass numbers, in a unit of yours")
         return np.ma.filled(given.astype(np.float64), np.nan)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: could not be read as an array of numbers ({error})") from error

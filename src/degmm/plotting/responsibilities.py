@@ -1,6 +1,7 @@
 """The probabilities of the clusters, case by case, over time or over the year."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from degmm.ensembles.times import YEAR, day_of_year, month_of
+from degmm.ensembles.arrays import doubles_of
+from degmm.ensembles.times import YEAR, as_times, day_of_year, month_of
 from degmm.plotting.cells import Cells, cells_in_time, cells_of_cases
 from degmm.plotting.marks import legend_beside
 from degmm.plotting.style import PALETTE, colour_of, entitle
@@ -75,7 +77,7 @@ def responsibilities(
     numbers = list(range(K)) if colours is None else list(colours)
     if len(numbers) != K:
         raise ValueError(f"colours: expected {K}, one a cluster, got {len(numbers)}")
-    dates = None if times is None else _dates(times, n)
+    dates = None if times is None else dates_of(times, n)
     if by not in ("time", *OVER_THE_YEAR):
         known = ", ".join(map(repr, ("time", *OVER_THE_YEAR)))
         raise ValueError(f"by: expected one of {known}; got {by!r}")
@@ -104,10 +106,7 @@ def responsibilities(
 
 def _checked(values: Any) -> tuple[Float[np.ndarray, "n K"], np.ndarray]:
     """Return the probabilities in float64, and which rows have any."""
-    try:
-        shares = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"responsibilities: could not be read as an array of numbers ({error})") from error
+    shares = doubles_of(values, "responsibilities")
     if shares.ndim != 2 or 0 in shares.shape:
         raise ValueError(f"responsibilities: expected the shape (n, K), got {shares.shape}")
     present = np.logical_not(np.isnan(shares).any(axis=1))
@@ -121,20 +120,20 @@ def _checked(values: Any) -> tuple[Float[np.ndarray, "n K"], np.ndarray]:
     return shares, present
 
 
-def _dates(times: Any, n: int) -> np.ndarray:
+def dates_of(times: Any, n: int) -> np.ndarray:
+    """Return the dates of n cases, in seconds; a number is none, although NumPy counts it from 1970."""
     given = np.asarray(times)
-    try:
-        # A number is no date, although NumPy would count it from 1970.
-        dates = given.astype("datetime64[s]") if given.dtype.kind in "MOUS" else None
-    except (TypeError, ValueError):
-        dates = None
+    dates = as_times(given)
+    if dates is None and given.dtype.kind == "U":  # years and months alone
+        with suppress(ValueError):
+            dates = given.astype("datetime64[s]")
     if dates is None:
         raise ValueError(f"times: expected dates such as datetime64, got {given.dtype}")
     if dates.shape != (n,):
         raise ValueError(f"times: expected one for each of {n} cases, got shape {dates.shape}")
     if np.isnat(dates).any():
         raise ValueError(f"times: case {int(np.argmax(np.isnat(dates)))} has no date; leave it out")
-    return dates
+    return dates.astype("datetime64[s]")
 
 
 def _look(colour: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from degmm.ensembles.arrays import labelled, members_of, without_masks
+from degmm.ensembles.arrays import doubles_of, labelled, members_of, without_masks
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.matching import in_order, of_cases
 
@@ -42,7 +42,7 @@ def _precision(values: Any) -> np.dtype[Any]:
     wide = np.dtype(np.float64)
     if found.dtype.kind in "iub":
         return wide  # exact
-    found = found.astype(np.float64)
+    found = doubles_of(found, "values")
     with np.errstate(over="ignore"):
         same = (found == found.astype(np.float32)) | np.isnan(found)
     # Whole numbers do not tell.
@@ -84,10 +84,7 @@ def several_variables(X: Any, y: Any) -> tuple[Float[np.ndarray, "n M D"], Float
 
 def numbers(name: str, values: Any) -> np.ndarray:
     """Return values as float64, which may be NaN but not infinite."""
-    try:
-        found = np.asarray(without_masks(values), np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: could not be read as an array of numbers ({error})") from error
+    found = doubles_of(values, name)
     if np.isinf(found).any():
         raise ValueError(f"{name}: infinite values; set what is missing to NaN")
     return found

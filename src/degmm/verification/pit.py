@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
+from degmm.ensembles.arrays import doubles_of
 from degmm.verification.arrays import TIES, by_position, generator, whole
 from degmm.verification.resampling import block_length_of, circular_starts
 from degmm.verification.scores import with_substitutes
@@ -207,10 +208,7 @@ def _places(values: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _counts(counts: Any) -> np.ndarray:
-    try:
-        found = np.asarray(counts, np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"counts: could not be read as numbers ({error})") from error
+    found = doubles_of(counts, "counts")
     if found.ndim != 1 or len(found) < 2 or not (np.isfinite(found) & (found >= 0)).all() or not found.any():
         raise ValueError(f"counts: expected at least two, none negative and not all 0, got {counts!r}")
     return found

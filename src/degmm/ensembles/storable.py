@@ -1,0 +1,67 @@
+"""Labels of any type as a file can hold them."""
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from degmm.ensembles.texts import is_missing, plain_texts
+from degmm.ensembles.times import as_times
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
+def storable(dataset: "xr.Dataset") -> "xr.Dataset":
+    """Return a Dataset whose variables and coordinates are all of types that NetCDF has.
+
+    Objects that are all numbers, durations or dates become such, and other types, such as decimal numbers
+    and times of the day, text. Of an index of several levels each becomes a coordinate.
+    """
+    joint = [name for name, index in dataset.indexes.items() if index.nlevels > 1 and name in dataset.dims]
+    dataset = dataset.reset_index(joint) if joint else dataset
+    changed = {}
+    for name, variable in dataset.variables.items():
+        plain = plain_labels(variable)
+        if plain is not None:
+            changed[name] = (variable.dims, plain, variable.attrs)
+    coords = {name: part for name, part in changed.items() if name in dataset.coords}
+    return dataset.assign({k: v for k, v in changed.items() if k not in coords}).assign_coords(coords)
+
+
+def storable_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table whose columns are all of types that files have, as :func:`storable` does."""
+    plain = {str(name): found for name in table if (found := plain_labels(table[name])) is not None}
+    return table.assign(**plain)
+
+
+def plain_labels(variable: Any) -> np.ndarray | None:
+    """Return values as an array of a type that NetCDF has; None where they are of such a type."""
+    kind = getattr(variable.dtype, "kind", "O")
+    if isinstance(variable.dtype, np.dtype) and kind in "biuSUMm":
+        return None
+    if kind == "f":
+        known = variable.dtype in (np.float32, np.float64)
+        return None if known else variable.to_numpy().astype(np.float64)
+    values = np.asarray(variable.to_numpy(), object)
+    labels = [label for label in values.ravel().tolist() if not is_missing(label)]
+    gaps = len(labels) < values.size
+    if labels and all(isinstance(label, str) for label in labels):
+        return None if variable.dtype == object and not gaps else _texts(values)
+    if labels and all(type(label).__module__.startswith("cftime") for label in labels):
+        return None  # in a calendar of its own, which the file then has
+    if labels and all(isinstance(label, NUMBERS) for label in labels):
+        plain = np.array([np.nan if is_missing(x) else x for x in values.ravel().tolist()])
+        return plain.reshape(values.shape)
+    if labels and all(isinstance(label, datetime.timedelta | np.timedelta64) for label in labels):
+        spans = [np.timedelta64("NaT") if is_missing(x) else x for x in values.ravel().tolist()]
+        return np.array(spans, "timedelta64[us]").reshape(values.shape)
+    times = as_times(values)
+    return _texts(values) if times is None else times
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    return plain_texts(values.ravel()).reshape(values.shape)
