@@ -14,6 +14,7 @@ from stored_programs import files, floored
 
 from degmm.compilation import disk, jit, programs
 from degmm.compilation.memory import Programs
+from degmm.compilation.outside import outside_calls
 from degmm.families.covariance import compose
 
 KEY = bytes(range(32))
@@ -111,7 +112,7 @@ def test_a_program_that_does_not_run_is_compiled_anew(empty_store, monkeypatch, 
         def run(*values):
             raise jax.errors.JaxRuntimeError("NOT_FOUND")
 
-        return run
+        return disk.StoredProgram(run, in_pool=False)
 
     with monkeypatch.context() as patched:
         patched.setattr(disk, "load", broken)
@@ -155,10 +156,10 @@ def test_what_calls_back_is_not_kept(empty_store):
         return jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
 
     lowered = jax.jit(calling).lower(np.ones(2, np.float32))
-    disk.save(KEY, lowered, lowered.compile())
+    disk.save(KEY, outside_calls(lowered), lowered.compile())
     assert files(empty_store) == []
     lowered = jax.jit(jnp.negative).lower(np.ones(2, np.float32))
-    disk.save(KEY, lowered, lowered.compile())
+    disk.save(KEY, outside_calls(lowered), lowered.compile())
     assert len(files(empty_store)) == 1
 
 

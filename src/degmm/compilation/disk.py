@@ -1,21 +1,25 @@
 """Programs between processes: how they are written to the store, and made ready again."""
 
 import pickle
-import re
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from degmm.compilation.keys import Call
+from degmm.compilation.outside import OutsideCalls
 from degmm.store import Store, find_place
 
-TARGET = re.compile(r"custom_call @([\w.$]+)|call_target_name")
-"""A call of something outside a program, and its name"""
-LAPACK = "lapack_"
+
+class StoredProgram(NamedTuple):
+    """A program that an earlier process left."""
+
+    program: Any
+    in_pool: bool
+    """As of :class:`OutsideCalls`"""
 
 
-def load(key: bytes | None, call: Call) -> Any:
+def load(key: bytes | None, call: Call) -> StoredProgram | None:
     """Return the program that an earlier process left under a key, or None."""
     store = _store()
     if key is None or store is None:
@@ -24,17 +28,18 @@ def load(key: bytes | None, call: Call) -> Any:
     if content is None:
         return None
     try:
-        serialised, out_tree, needs_lapack = pickle.loads(content)
+        serialised, out_tree, needs_lapack, in_pool = pickle.loads(content)
         if needs_lapack and not _lapack_ready():
             return None
-        return _serialisation().deserialize_and_load(
+        program = _serialisation().deserialize_and_load(
             serialised, jax.tree.structure((call.dynamic, {})), out_tree
         )
+        return StoredProgram(program, in_pool)
     except Exception:  # whatever it is, compiling the program anew mends it
         return None
 
 
-def save(key: bytes | None, lowered: Any, program: Any) -> None:
+def save(key: bytes | None, calls: OutsideCalls, program: Any) -> None:
     """Leave a program for later processes, where that is sound; before it first runs.
 
     What a program calls outside itself must be there in another process: LAPACK is, a function of
@@ -47,11 +52,12 @@ def save(key: bytes | None, lowered: Any, program: Any) -> None:
     try:
         if jax.config.values["jax_compilation_cache_dir"] is not None:
             return
-        targets = set(TARGET.findall(lowered.as_text()))
-        if not all(target.startswith(LAPACK) for target in targets):
+        if not calls.only_lapack:
             return
         serialised, _, out_tree = _serialisation().serialize(program)
-        content = pickle.dumps((serialised, out_tree, bool(targets)), protocol=pickle.HIGHEST_PROTOCOL)
+        content = pickle.dumps(
+            (serialised, out_tree, calls.lapack, calls.in_pool), protocol=pickle.HIGHEST_PROTOCOL
+        )
     except Exception:  # it is then compiled anew in every process, as all were before there was a store
         return
     store.write(key, content)

@@ -11,6 +11,8 @@ import jax
 from degmm.compilation import disk
 from degmm.compilation.keys import Call, call_of, disk_key, is_transformed
 from degmm.compilation.memory import PROGRAMS
+from degmm.compilation.outside import outside_calls
+from degmm.compilation.turns import in_turn
 
 KNOWN_UNTIL = (0, 11)
 """The options below are known to be there up to this version of jax; later ones use their defaults."""
@@ -42,7 +44,10 @@ class Jitted:
         call = call_of(values, self._static)
         if call is None:
             with _collection_paused():
-                return (self._within if is_transformed(values) else self.compiled)(*values)
+                if is_transformed(values):
+                    return self._within(*values)
+                on_cpu = jax.default_backend() == "cpu"
+                return (in_turn(self.compiled) if on_cpu else self.compiled)(*values)
         program = PROGRAMS.find(self, call.key)
         if program is not None:
             return program(*call.dynamic)
@@ -62,8 +67,9 @@ class Jitted:
         """Return what the function returns, of a program that is not in memory yet."""
         self.programs_made += 1
         key = disk_key(self.__wrapped__, self._static, self._donated, self._options, call)
-        program = disk.load(key, call)
-        if program is not None:
+        stored = disk.load(key, call)
+        if stored is not None:
+            program = in_turn(stored.program) if stored.in_pool else stored.program
             try:
                 found = jax.block_until_ready(program(*call.dynamic))
             except jax.errors.JaxRuntimeError:
@@ -74,7 +80,10 @@ class Jitted:
         # Of a copy of the function: what jax holds for it goes when the program does.
         lowered = self._plain(_copied(self.__wrapped__)).lower(*values)
         program = lowered.compile()
-        disk.save(key, lowered, program)
+        calls = outside_calls(lowered)
+        disk.save(key, calls, program)
+        if calls.in_pool:
+            program = in_turn(program)
         PROGRAMS.keep(self, call.key, program)
         return program(*call.dynamic)
 
