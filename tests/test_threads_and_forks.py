@@ -1,4 +1,4 @@
-"""Fits in several threads at once, and in processes made by fork, as web services and Dask's threads make them."""
+"""Fits that hung or ended the process: in several threads at once, after a fork, in a hundred variables."""
 
 import os
 import subprocess
@@ -149,3 +149,17 @@ def test_a_fork_before_any_fit_fits():
         60,
     )
     assert "CONVERGED" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_network_with_shared_centres_in_a_hundred_variables():
+    """XLA's code of its gradient wrote to address 0, which ended the process (compilation/programs.py)."""
+    done = run(
+        """
+        warnings.simplefilter("ignore")
+        model = DEGMM(4, member_model="shared_centre", objective="likelihood", max_epochs=2, n_networks=1, n_init=1)
+        print(np.isfinite(model.set_params(random_state=0).fit(ensembles(100, 600)).means_).all())
+        """,
+        300,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
