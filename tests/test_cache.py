@@ -246,6 +246,7 @@ print(digest.hexdigest(), len(compiled))
 """
 
 
+@pytest.mark.slow
 def test_processes_share_the_programs_and_find_the_same(empty_store):
     def start(**environment):
         return subprocess.Popen(

@@ -186,6 +186,7 @@ def test_what_is_said_is_honest_about_the_regimes(done):
 # --- the same again ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_by_its_configuration(done, tmp_path):
     out, _ = done
     settings = tomllib.loads((out / "run.toml").read_text())
@@ -260,6 +261,7 @@ def test_json_and_the_number_of_regimes(one, tmp_path, capsys):
     assert [row["forecast"] for row in scores["rows"]][1:3] == [RAW, GLOBAL]
 
 
+@pytest.mark.slow
 def test_without_dates(tmp_path, capsys):
     file = file_of(made(n=150, D=1, coords={}, case_dim="case"), tmp_path / "x.nc")
     assert degmm("calibrate", file, "--K", 2, *FAST, "-o", tmp_path / "out") == 0
@@ -282,6 +284,7 @@ def test_the_context_of_a_file_counts_unless_told_otherwise(tmp_path, capsys):
     assert load(tmp_path / "out").predict(data).shape == (300,)
 
 
+@pytest.mark.slow
 def test_a_family_from_zero_and_a_split_by_date(tmp_path, capsys):
     data = made(n=300, D=1)
     rain = made(n=300, D=1, observations=np.maximum(data.observations - 8, 0))
@@ -309,6 +312,7 @@ def test_cases_are_put_in_order(tmp_path):
     pd.testing.assert_frame_equal(*(pd.read_csv(tmp_path / name / "scores.csv") for name in "ab"))
 
 
+@pytest.mark.slow
 def test_the_demo_needs_no_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(calibration_cases, "DEMO_CASES", 400)
     assert degmm("calibrate", "--demo", "--K", 2, *FAST, "-o", tmp_path) == 0

@@ -15,6 +15,9 @@ from degmm.precision import precision_of
 
 N = 64
 NAMES = list(FAMILIES)
+LONG = ("truncated_normal", "censored_gamma")
+"""Families whose functions take long to compile"""
+PART_SLOW = [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in NAMES]
 
 
 def parameters_of(name, rng, shape=(N,)):
@@ -87,7 +90,7 @@ def test_crps_is_that_of_scoringrules(name):
     np.testing.assert_allclose(found[sound], expected[sound], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PART_SLOW)
 def test_scores_and_moments_are_those_of_quadrature(name):
     rng = np.random.default_rng(1)
     y, theta = values_of(name, rng), parameters_of(name, rng)
@@ -110,7 +113,7 @@ def test_scores_and_moments_are_those_of_quadrature(name):
         assert std[i] == pytest.approx(np.sqrt(low**2 + second - (low + first) ** 2), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PART_SLOW)
 def test_distribution_functions_agree(name):
     rng = np.random.default_rng(2)
     family, theta = FAMILIES[name], parameters_of(name, rng)
@@ -137,7 +140,7 @@ def test_distribution_functions_agree(name):
         np.testing.assert_allclose(apart, 1, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PART_SLOW)
 def test_derivatives_are_finite_differences(name):
     rng = np.random.default_rng(3)
     family, theta = FAMILIES[name], parameters_of(name, rng, (24,))
@@ -165,7 +168,10 @@ def test_derivatives_are_finite_differences(name):
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [*((name, np.float64) for name in NAMES), ("normal", np.float32)],
+    [
+        *(pytest.param(*one.values, np.float64, marks=one.marks) for one in PART_SLOW),
+        ("normal", np.float32),
+    ],
 )
 def test_extreme_arguments_give_no_nan(name, dtype):
     family = FAMILIES[name]

@@ -340,6 +340,7 @@ def test_the_scheduler_is_lost_in_mid_fit(data, start, small_blocks, tmp_path):
     assert not hasattr(model, "means_")
 
 
+@pytest.mark.slow
 def test_workers_see_a_mask(data, start, client):
     X, _ = data
     masked = np.ma.masked_invalid(X)

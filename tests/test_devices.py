@@ -196,6 +196,7 @@ def test_a_mesh_of_one_device_changes_nothing_but_where(mixture):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(again)).means_, again.means_)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:DAGMM")  # five epochs teach its networks little
 def test_other_models_fit_on_one_device_meanwhile():
     X = np.random.default_rng(0).normal(size=(64, 4))

@@ -39,12 +39,12 @@ def commands():
                 yield page, command
 
 
-SLOW = ("degmm calibrate",)
-"""Commands that fit many models in a row"""
+SLOW = ("degmm calibrate", "RegimeEMOS(", "LocalCluster(", "degmm.devices(", "projection=")
+"""Commands and snippets that fit many models in a row, or compile much"""
 
 
-def marked(page, command):
-    return pytest.param(page, command, marks=pytest.mark.slow if command.startswith(SLOW) else ())
+def marked(page, text):
+    return pytest.param(page, text, marks=pytest.mark.slow if any(one in text for one in SLOW) else ())
 
 
 def ends_well(arguments):
@@ -53,7 +53,7 @@ def ends_well(arguments):
     return not stop.value.code
 
 
-@pytest.mark.parametrize(("page", "code"), list(blocks("python")))
+@pytest.mark.parametrize(("page", "code"), [marked(*given) for given in blocks("python")])
 def test_python_snippets(page, code, tmp_path, netcdf, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "forecast.nc" in code:  # as after the command above it

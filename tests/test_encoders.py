@@ -84,7 +84,7 @@ def test_absent_members_and_order(encoder):
         assert model.predict_proba(np.concatenate([X, X[:, :1]], axis=1)).shape == gamma.shape
 
 
-@pytest.mark.parametrize("encoder", ["moments", "deep_sets"])
+@pytest.mark.parametrize("encoder", ["moments", pytest.param("deep_sets", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("K", [3, pytest.param(8, marks=pytest.mark.slow)])
 def test_networks_reach_the_posterior_before_any_polish(encoder, K):
     X = make_exchangeable_mixture(1000, 10, 2, K, seed=0)[0]

@@ -38,7 +38,7 @@ def agreement(gamma, kind):
     return table[rows, columns].sum() / len(kind)
 
 
-@pytest.mark.parametrize("gate", ["mixture", "deep"])
+@pytest.mark.parametrize("gate", ["mixture", pytest.param("deep", marks=pytest.mark.slow)])
 def test_known_regimes_are_found(gate):
     X, y, kind = two_regimes(3000, 0)
     # Errors of opposite sign, several times their spread: more than the defaults, for weather, let be learnt.
@@ -134,7 +134,7 @@ def test_calibrated_on_a_chaotic_truth(gate):
     assert forecast.crps(y).mean() < of_all.crps(y).mean()
 
 
-@pytest.mark.parametrize("gate", ["mixture", "deep"])
+@pytest.mark.parametrize("gate", ["mixture", pytest.param("deep", marks=pytest.mark.slow)])
 def test_several_variables_and_what_is_missing(gate, tmp_path):
     data = make_lorenz96(n=400, M=8, seed=1, n_variables=2)
     members, observed = data.values.copy(), data.observations.copy()

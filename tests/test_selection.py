@@ -65,6 +65,7 @@ def test_held_out_is_that_of_scikit_learn(X, selection):
     assert selection.table.loc[2, "held_out_se"] == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_process_gives(X, selection):
     other = select_components(EGMM(n_init=4, random_state=0), X, [1, 2], cv=3, n_jobs=2)
     columns = ["log_likelihood", "bic", "held_out"]

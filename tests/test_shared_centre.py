@@ -240,6 +240,7 @@ def test_never_below_the_independent_model(structure, varying):
         assert shared.log_likelihood_ >= plain.log_likelihood_ - 1e-9 * abs(plain.log_likelihood_)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_density_is_exact():
     """The rule for the centre's terms, against differences; through equal eigenvalues too."""
     rng = np.random.default_rng(5)

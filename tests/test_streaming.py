@@ -34,7 +34,9 @@ def no_memory(monkeypatch):
     nothing_kept(monkeypatch)
 
 
-@pytest.mark.parametrize("member_model", ["independent", "shared_centre"])
+@pytest.mark.parametrize(
+    "member_model", [pytest.param("independent", marks=pytest.mark.slow), "shared_centre"]
+)
 @pytest.mark.parametrize(("where", "structure"), [("memory", "full"), ("file", "tied")])
 def test_blocks_equal_the_whole(data, start, member_model, structure, where, request):
     X, weights = data

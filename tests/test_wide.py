@@ -38,7 +38,7 @@ def start(labels, K=3):
 
 
 @pytest.mark.parametrize("member_model", ["independent", "shared_centre"])
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("missing", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fits_do_not_depend_on_the_form_of_the_scatter(monkeypatch, member_model, missing):
     X, labels = drawn(400, 4)
     if missing:
@@ -102,6 +102,7 @@ def test_the_search_sees_clusters_that_differ_in_the_spread_of_one_variable():
     assert accuracy(labels, model.labels_) > 0.97
 
 
+@pytest.mark.slow
 def test_a_search_that_ends_at_the_floor_goes_in_all_directions(monkeypatch):
     """Few directions cannot see that a cluster has fewer ensembles than variables; runs in all can."""
     X, _ = drawn(60, 1, K=2, apart=4.0)
