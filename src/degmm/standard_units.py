@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from degmm.ensembles.arrays import largest_of
 from degmm.moments import Moments, moments_of, presence
 from degmm.processes import gathered, total
 from degmm.scaling import Scaling
@@ -80,15 +81,19 @@ def standardised_moments(
     Raises
     ------
     ValueError
-        If the precision cannot hold the square of a variable's spread.
+        If the precision cannot hold the square of a variable's spread, or of the distance of an ensemble from
+        all others.
     """
     dtype = X.dtype if dtype is None else dtype
     rough = rough_scaling(rough_sample(X, weights))
     check_squares(rough.units, np.promote_types(X.dtype, dtype))
     moments = moments_of(X, weights, rough.units, dtype, form)
+    check_reach(moments)
     scaling = standard_scaling(totals_of(moments), rough, common_scale)
     check_squares(scaling, dtype)
-    return rescaled(moments, rough.units, scaling, in_place=True), scaling
+    moments = rescaled(moments, rough.units, scaling, in_place=True)
+    check_reach(moments)
+    return moments, scaling
 
 
 def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
@@ -184,6 +189,35 @@ def check_squares(scaling: Scaling, dtype: Any) -> None:
         raise ValueError(
             f"X: variable {d} has a spread of about {scaling.scale[d]:.2g}, whose square {np.dtype(dtype)} "
             "cannot hold; give that variable in another unit"
+        )
+
+
+def check_reach(moments: Moments, called: str = "X", first: int = 0) -> None:
+    """Refuse ensembles so far from all others that the precision cannot hold the square of it.
+
+    Their values may be sound by themselves: it is in the units of the fit that they are too large.
+
+    Parameters
+    ----------
+    moments : Moments
+        In units in which most ensembles are near 0.
+    called : str
+        What a message calls the ensembles.
+    first : int
+        Number of the first of them.
+    """
+    largest = largest_of(moments.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = (np.asarray(moments.mean, np.float64) ** 2).sum(axis=0)
+        squares = squares + np.asarray(moments.scatter.diagonal(moments.n_features), np.float64).sum(axis=0)
+    far = ~(squares <= largest**2) & (np.asarray(moments.weights) > 0)
+    if far.any():
+        i = int(np.argmax(far))
+        other = ", or fit with dtype='float64'" if moments.dtype == np.float32 else ""
+        raise ValueError(
+            f"{called}: ensemble {first + i} lies more than {largest:.0e} times the spread of the data from the "
+            f"others ({int(far.sum())} such ensembles), too far for {np.dtype(moments.dtype)}; set what stands "
+            f"for missing values to NaN{other}"
         )
 
 
