@@ -378,3 +378,82 @@ def test_bad_forecasts_and_questions_are_told_of():
     assert forecast.margin(0) is forecast
     with pytest.raises(ValueError, match="d: expected a variable from 0 to 0, got 1"):
         forecast.margin(1)
+
+
+# --- narrow gamma distributions ------------------------------------------------------------------
+
+
+def test_a_gamma_distribution_is_as_narrow_as_one_asks():
+    """Shapes on both sides of where another form begins, and up to where it is a normal distribution."""
+    location = np.array([1000.0, 1000, 1000, 300, 1e5, 1e5])[:, None]
+    scale = np.array([31.63, 31.62, 5, 0.5, 1, 1e-4])[:, None]
+    shift = np.array([0.1, 0.1, 0.1, 10, 0.1, 1e-3])[:, None]
+    forecast = Forecast(np.ones((6, 1)), location, scale, shift, family="censored_gamma")
+    np.testing.assert_allclose(forecast.std(), scale[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(forecast.mean(), (location - shift)[:, 0], rtol=1e-12)
+    shape = (location / scale) ** 2
+    t = np.linspace(-4, 4, 9)
+    y = location - shift + t * scale
+    plain = stats.gamma(shape, scale=location / shape)
+    blur = 1e-14 * location / scale
+    assert (np.abs(forecast.cdf(y) - plain.cdf(y + shift)) <= 1e-11 + blur).all()
+    assert (np.abs(forecast.pdf(y) * scale - plain.pdf(y + shift) * scale) <= 1e-10 + blur).all()
+    q = np.array([1e-12, 1e-3, 0.5, 0.999, 1 - 1e-12])
+    np.testing.assert_allclose(forecast.quantile(q), plain.ppf(q) - shift, rtol=1e-9)
+    # between the forms nothing leaps, and at the end there is the normal distribution
+    pair = forecast[:2]
+    np.testing.assert_allclose(*(pair.crps(y[:2]) / scale[:2]), atol=1e-6)
+    normal = Forecast(np.ones((6, 1)), location - shift, scale)
+    np.testing.assert_allclose(forecast.crps(y)[5], normal.crps(y)[5], rtol=1e-6)
+
+
+def test_the_score_of_a_narrow_gamma_distribution_is_that_of_quadrature():
+    rng = np.random.default_rng(11)
+    n = 24
+    location = np.exp(rng.normal(3, 2, n))
+    scale = location * 10 ** rng.uniform(-4, -1.5, n)
+    shift = np.where(rng.uniform(size=n) < 0.3, location + scale * rng.normal(size=n), 0.1 * location)
+    y = np.maximum(location - shift + 2 * scale * rng.normal(size=n), 0)
+    theta = (location, scale, shift)
+    crps, mean, std = (
+        in_double(getattr(FAMILIES["censored_gamma"], what), *arguments)
+        for what, arguments in (("crps", (y, *theta)), ("mean", theta), ("std", theta))
+    )
+    for i in range(n):
+        own = [part[i] for part in theta]
+        breaks = location[i] - shift[i] + scale[i] * np.arange(-9, 10)
+        low, high = max(0.0, breaks[0]), max(breaks[-1], y[i])
+        score, first, second = quadrature(
+            lambda x, own=own: scipy_cdf("censored_gamma", x, *own), y[i], low, high, np.maximum(breaks, 0)
+        )
+        assert crps[i] == pytest.approx(score, abs=1e-8 * scale[i])
+        assert mean[i] - low == pytest.approx(first, abs=1e-8 * scale[i])
+        variance = second - first * (first + 2 * low)
+        assert std[i] == pytest.approx(np.sqrt(max(variance, 0)), abs=1e-4 * scale[i])
+
+
+def test_derivatives_of_narrow_gamma_distributions():
+    family, rng = FAMILIES["censored_gamma"], np.random.default_rng(12)
+    location = np.exp(rng.normal(2, 1, 24))
+    theta = (location, location * 10 ** rng.uniform(-3, -1.51, 24), 0.1 * location)
+    y, p = location - theta[2] + theta[1] * rng.normal(size=24), rng.uniform(0.05, 0.95, 24)
+    functions = {
+        "crps": lambda *t: family.crps(y, *t),
+        "logpdf": lambda *t: family.logpdf(y, *t),
+        "quantile": lambda *t: family.quantile(p, *t),
+        "std": family.std,
+    }
+    with precision_of(np.float64):
+        held = [jnp.asarray(part) for part in theta]
+        for what, function in functions.items():
+            value = jax.jit(function, compiler_options=QUICK)
+            of_sum = jax.grad(lambda *t, f=function: f(*t).sum(), argnums=(0, 1, 2))
+            slopes = jax.jit(of_sum, compiler_options=QUICK)(*held)
+            for j in range(3):
+                h = 1e-5 * theta[1]
+                moved = [[part + (k == j) * sign * h for k, part in enumerate(theta)] for sign in (-1, 1)]
+                low, high = (np.asarray(value(*map(jnp.asarray, part))) for part in moved)
+                unit = 1 / theta[1] if what == "logpdf" else np.ones(24)
+                np.testing.assert_allclose(
+                    slopes[j] / unit, (high - low) / (2 * h) / unit, rtol=2e-4, atol=1e-5, err_msg=f"{what} {j}"
+                )

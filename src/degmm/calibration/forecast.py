@@ -178,7 +178,10 @@ class Forecast:
         return self._at("crps", y)
 
     def quantile(self, q: Any) -> Any:
-        """Return quantiles, for mixtures by bisection to a relative 1e-10.
+        """Return quantiles, for mixtures by bisection to 1e-10 of the quantile, and of the scale.
+
+        Of single distributions they are as precise near probabilities of 0 and 1 as elsewhere; those of
+        ``"censored_gamma"`` to 1e-10 where the shape, (mean/standard deviation)², is 1e-4 or more.
 
         Parameters
         ----------
