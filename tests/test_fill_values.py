@@ -63,7 +63,9 @@ def far_out(value, M=4):
     return X
 
 
-TOO_FAR = r"ensemble 7 lies more than 2e\+15 times the spread of the data from the others .* float32; .*float64"
+TOO_FAR = (
+    r"ensemble 7 lies more than 2e\+15 times the spread of the data from the others .* float32; .*float64"
+)
 
 
 @pytest.mark.parametrize("model", [GMM(2, n_init=1), EGMM(2, n_init=1), DEGMM(1, n_init=1, max_epochs=2)])
@@ -131,7 +133,9 @@ def test_contexts_weights_and_scores_are_looked_at_too():
     u[5] = 9.969209968386869e36
     with pytest.warns(UserWarning, match=r"context: 9.96921e\+36 at ensemble 5, column 0"):
         EMOS().fit(X[..., 0], X[:, 0, 1], context=u)
-    with pytest.raises(ValueError, match="sample_weight: expected weights up to 1e100, got 1e\\+300 at ensemble 0"):
+    with pytest.raises(
+        ValueError, match="sample_weight: expected weights up to 1e100, got 1e\\+300 at ensemble 0"
+    ):
         EGMM(1, n_init=1).fit(X, sample_weight=np.full(40, 1e300))
     y = X[:, 0, 1].copy()
     y[9] = 1e20

@@ -166,6 +166,7 @@ def merged_all(summaries: list[Summary]) -> Summary:
 def scaling_of(summary: Summary, dtype: Any, *, common_scale: bool) -> Scaling:
     """Return the standard units; see :func:`degmm.standard_units.standardised_moments`."""
     rough: RoughScaling = rough_scaling(summary.sample)
+    check_squares(rough.units, np.float64)
     centre, scale = rough.units
     totals = Totals(
         summary.totals.mass, (summary.totals.mean - centre) / scale, summary.totals.variance / scale**2

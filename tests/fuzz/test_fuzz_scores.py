@@ -108,7 +108,9 @@ def check_ranks(rng):
             variances.append(members.var(ddof=1) * (len(members) + 1) / len(members))
             squares.append((members.mean() - observed) ** 2)
         assert counts.tolist() == [used.sum()]
-        np.testing.assert_allclose([spread[0], error[0]], np.sqrt([np.mean(variances), np.mean(squares)]), rtol=1e-9)
+        np.testing.assert_allclose(
+            [spread[0], error[0]], np.sqrt([np.mean(variances), np.mean(squares)]), rtol=1e-9
+        )
 
 
 def check_densities(rng):
@@ -154,7 +156,9 @@ def drawn(name, rng, K):
     if FAMILIES[name].shifted:
         location = np.exp(rng.normal(0, 2, size=(ROWS, K)))
         ratio = np.exp(rng.uniform(-14, 2.5, size=(ROWS, K)))  # shapes from 0.006 to 1e12
-        scale = location * np.where(rng.uniform(size=(ROWS, K)) < 0.5, ratio, np.exp(rng.normal(size=(ROWS, K))))
+        scale = location * np.where(
+            rng.uniform(size=(ROWS, K)) < 0.5, ratio, np.exp(rng.normal(size=(ROWS, K)))
+        )
         shift = scale * np.exp(rng.normal(-1, 2, size=(ROWS, K)))
         return unit * location, unit * scale, unit * shift
     return unit * location, unit * scale
@@ -190,7 +194,11 @@ def check_family(name, seed):
     plain, shift = of_scipy(name, *theta)
     # what rounding x = (y + δ)/θ makes of a narrow distribution
     blur = 1e-15 * np.abs(y[:, None] + shift + location) / scale
-    cdf = np.where(y[:, None] < 0, 0, plain.cdf(y[:, None] + shift)) if family.from_zero else plain.cdf(y[:, None])
+    cdf = (
+        np.where(y[:, None] < 0, 0, plain.cdf(y[:, None] + shift))
+        if family.from_zero
+        else plain.cdf(y[:, None])
+    )
     wanted = (weights * cdf).sum(axis=1)
     assert (np.abs(forecast.cdf(y) - wanted) <= 1e-10 + blur.max(axis=1)).all()
     values = pit(forecast, y, seed=seed)
@@ -203,7 +211,10 @@ def check_family(name, seed):
         log_density = special.logsumexp(plain.logpdf(y[:, None] + shift), b=weights, axis=1)
     sound = away & (log_density > -600)
     found = forecast.logpdf(y)
-    assert (np.abs(found - log_density)[sound] <= (1e-8 * (1 + np.abs(log_density)) + 1e3 * blur.max(axis=1))[sound]).all()
+    assert (
+        np.abs(found - log_density)[sound]
+        <= (1e-8 * (1 + np.abs(log_density)) + 1e3 * blur.max(axis=1))[sound]
+    ).all()
     p = rng.uniform(size=ROWS)
     p = np.where(rng.uniform(size=ROWS) < 0.3, 10.0 ** rng.uniform(-12, -1, size=ROWS), p)
     p = np.where(rng.uniform(size=ROWS) < 0.5, 1 - p, p)
@@ -223,7 +234,9 @@ def check_family(name, seed):
         good = np.isfinite(reference)
         assert good.mean() > 0.5
         error = np.abs(crps - reference)[good]
-        assert (error <= 1e-8 * (scale[:, 0] + np.abs(crps))[good] + 1e-14 * np.abs(y + location[:, 0])[good]).all()
+        assert (
+            error <= 1e-8 * (scale[:, 0] + np.abs(crps))[good] + 1e-14 * np.abs(y + location[:, 0])[good]
+        ).all()
     mean, std = forecast.mean(), forecast.std()
     assert np.isfinite(mean).all()
     assert (std > 0).all()
@@ -244,7 +257,9 @@ def crps_by_scipy(name, y, location, scale, shift=None):
         z, d = (y - location) / scale, -location / scale
         q = stats.norm.sf(d)
         value = (
-            z * q * (2 * stats.norm.cdf(z) + q - 2) + 2 * stats.norm.pdf(z) * q - stats.norm.sf(np.sqrt(2) * d) / np.sqrt(np.pi)
+            z * q * (2 * stats.norm.cdf(z) + q - 2)
+            + 2 * stats.norm.pdf(z) * q
+            - stats.norm.sf(np.sqrt(2) * d) / np.sqrt(np.pi)
         ) / q**2
         return np.where(d < 4, scale * value, np.nan)
     a = (location / scale) ** 2
@@ -253,7 +268,12 @@ def crps_by_scipy(name, y, location, scale, shift=None):
     F, G = special.gammainc(a, x), special.gammainc(a, d)
     F1, G1 = special.gammainc(a + 1, x), special.gammainc(a + 1, d)
     half = np.exp(special.gammaln(a + 0.5) - special.gammaln(a)) / np.sqrt(np.pi)
-    value = x * (2 * F - 1) - d * G**2 - half * special.gammaincc(2 * a, 2 * d) + a * (1 + 2 * G * G1 - G**2 - 2 * F1)
+    value = (
+        x * (2 * F - 1)
+        - d * G**2
+        - half * special.gammaincc(2 * a, 2 * d)
+        + a * (1 + 2 * G * G1 - G**2 - 2 * F1)
+    )
     return np.where((a > 1e-3) & (a < 1e4), theta * value, np.nan)
 
 

@@ -181,7 +181,7 @@ class Forecast:
         """Return quantiles, for mixtures by bisection to 1e-10 of the quantile, and of the scale.
 
         Of single distributions they are as precise near probabilities of 0 and 1 as elsewhere; those of
-        ``"censored_gamma"`` to 1e-10 where the shape, (mean/standard deviation)², is 1e-4 or more.
+        ``"censored_gamma"`` to 1e-10 where the shape, (mean/standard deviation)², is 1e-3 or more.
 
         Parameters
         ----------

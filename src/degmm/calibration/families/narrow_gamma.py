@@ -18,12 +18,14 @@ from jax.scipy.special import ndtri
 from jaxtyping import Float
 
 from degmm.arrays import Array
-from degmm.calibration.families.incomplete_gamma import COEFFICIENTS, STEPS, STIRLING, WIDEST
+from degmm.calibration.families.incomplete_gamma import COEFFICIENTS, STIRLING, WIDEST
 from degmm.calibration.families.normal_tail import ROOT_TWO_PI, mills
 from degmm.calibration.families.polynomial import polynomial
 from degmm.calibration.families.special import LOG_ROOT_TWO_PI
 
-SERIES = tuple((-1.0) ** n / (n + 2) for n in range(18))
+POWERS = {np.dtype(np.float64): (20, 12, 8, 5), np.dtype(np.float32): (5, 3)}
+"""Of η in c₀, c₁, …: enough for shapes of 1000 and more"""
+SERIES = tuple((-1.0) ** n / (n + 2) for n in range(16))
 """(μ − log(1 + μ))/μ² = Σ_n of these times μ^n"""
 NEAR = 0.1
 """Up to this |μ| that series holds to the rounding; beyond, the difference does"""
@@ -57,24 +59,48 @@ class _Place(NamedTuple):
 
 
 def tails(t: Float[Array, "..."], r: Float[Array, "..."]) -> Tails:
-    """Return the probabilities below and above t, for r ≤ 0.2, and the weight at it."""
+    """Return the probabilities below and above t, for r ≤ 0.04, and the weight at it."""
+    return Tails(*_tails(*jnp.broadcast_arrays(t, r)))
+
+
+@jax.custom_jvp
+def _tails(t: Float[Array, "..."], r: Float[Array, "..."]) -> tuple[Any, Any, Any]:
+    return _tails_at(t, r)
+
+
+@_tails.defjvp
+def _tails_jvp(primals: Any, tangents: Any) -> Any:
+    (t, r), (dt, dr) = primals, tangents
+    # forwards, on the way: to go back through all of it takes several times as long to compile
+    values, by_r = jax.jvp(lambda r: _tails_at(t, r), (r,), (jnp.ones_like(r),))
+    inverse = 1 / (1 + _place(t, r).mu)
+    density = values[2] * inverse
+    by_t = density, -density, -density * jnp.minimum(t, FURTHEST)
+    return values, tuple(one * dt + other * dr for one, other in zip(by_t, by_r, strict=True))
+
+
+def _tails_at(t: Any, r: Any) -> tuple[Any, Any, Any]:
     place = _place(t, r)
     z = place.z
     size = jnp.where(z < 0, -z, z)
     density = jnp.exp(-size * size / 2) / ROOT_TWO_PI
-    tail = density * _bracket(place, size, r)
+    tail = density * _bracket(place, size, r, POWERS[np.dtype(size.dtype)])
     below = jnp.where(z < 0, tail, 1 - tail)
     above = jnp.where(z < 0, 1 - tail, tail)
-    return Tails(below, above, density * jnp.exp(-_stirling(r)))
+    return below, above, density * jnp.exp(-_stirling(r))
 
 
 def log_tails(
-    t: Float[Array, "..."], r: Float[Array, "..."]
+    t: Float[Array, "..."], r: Float[Array, "..."], powers: tuple[int, ...] | None = None
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Return log P(T ≤ t) and log P(T > t), each to full precision where it is far out too."""
+    """Return log P(T ≤ t) and log P(T > t), each to full precision where it is far out too.
+
+    For r ≤ 0.04, or with more ``powers`` than ``POWERS`` beyond.
+    """
     place = _place(t, r)
+    powers = POWERS[np.dtype(place.z.dtype)] if powers is None else powers
     size = jnp.where(place.z < 0, -place.z, place.z)
-    log_tail = -size * size / 2 - LOG_ROOT_TWO_PI + jnp.log(_bracket(place, size, r))
+    log_tail = -size * size / 2 - LOG_ROOT_TWO_PI + jnp.log(_bracket(place, size, r, powers))
     log_rest = jnp.log1p(-jnp.exp(jnp.minimum(log_tail, -0.1)))  # at the median each tail is about a half
     return jnp.where(place.z < 0, log_tail, log_rest), jnp.where(place.z < 0, log_rest, log_tail)
 
@@ -82,7 +108,7 @@ def log_tails(
 def log_density(t: Float[Array, "..."], r: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return the log density of T at t."""
     place = _place(t, r)
-    return -place.z**2 / 2 - LOG_ROOT_TWO_PI - _stirling(r) - jnp.log1p(place.mu)
+    return -(place.z**2) / 2 - LOG_ROOT_TWO_PI - _stirling(r) - jnp.log1p(place.mu)
 
 
 def half_mean_difference(r: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -142,19 +168,18 @@ def _place(t: Any, r: Any) -> _Place:
     return _Place(mu, mu * ratio, t * ratio)
 
 
-def _bracket(place: _Place, size: Any, r: Any) -> Any:
+def _bracket(place: _Place, size: Any, r: Any, powers: tuple[int, ...]) -> Any:
     """Return what the tail beyond z is, over φ(z); ``size`` is |z|."""
-    correction = r * _corrections(place, r)
+    correction = r * _corrections(place, r, powers)
     return jnp.maximum(
         mills(size) + jnp.where(place.z < 0, -correction, correction), jnp.finfo(correction.dtype).tiny
     )
 
 
-def _corrections(place: _Place, r: Any) -> Any:
+def _corrections(place: _Place, r: Any, powers: tuple[int, ...]) -> Any:
     """Return Σ_k c_k(η) r^2k."""
     mu, eta = place.mu, place.eta
     held = jnp.clip(eta, -WIDEST, WIDEST)
-    powers = STEPS[np.dtype(held.dtype)].powers
     first, *others = (polynomial(COEFFICIENTS[k][:count], held) for k, count in enumerate(powers))
     far = jnp.abs(eta) > CANCELS
     exact = 1 / jnp.where(far, mu, 1) - 1 / jnp.where(far, eta, 1)
