@@ -405,9 +405,7 @@ def test_a_gamma_distribution_is_as_narrow_as_one_asks():
     blur = 1e-14 * location / scale
     near = slice(4)  # beyond, SciPy has no digits left
     assert (np.abs(forecast.cdf(y) - plain.cdf(y + shift))[near] <= (1e-11 + blur)[near]).all()
-    assert (
-        np.abs(forecast.pdf(y) * scale - plain.pdf(y + shift) * scale)[near] <= (1e-9 + blur)[near]
-    ).all()
+    assert (np.abs(forecast.pdf(y) * scale - plain.pdf(y + shift) * scale)[near] <= (1e-9 + blur)[near]).all()
     q = np.array([1e-12, 1e-3, 0.5, 0.999, 1 - 1e-12])
     np.testing.assert_allclose(forecast.quantile(q)[near], (plain.ppf(q) - shift)[near], rtol=1e-9)
     # between the forms nothing leaps, and at the end there is the normal distribution

@@ -134,7 +134,8 @@ def test_narrow_gamma_distributions_are_exact():
     assert (np.abs(below - plain.cdf(a + t / r)) <= 1e-12 + blur).all()
     assert (np.abs(above - plain.sf(a + t / r)) <= 1e-12 + blur).all()
     assert (
-        np.abs(log_density - plain.logpdf(a + t / r) + np.log(r)) <= 1e-9 + 1e-14 * a + 10 * blur * (1 + np.abs(t))
+        np.abs(log_density - plain.logpdf(a + t / r) + np.log(r))
+        <= 1e-9 + 1e-14 * a + 10 * blur * (1 + np.abs(t))
     ).all()
     np.testing.assert_allclose(log_below, np.log(below), atol=1e-12)
     np.testing.assert_allclose(log_above, np.log(above), atol=1e-12)

@@ -194,8 +194,7 @@ def in_standard_units(
     ValueError
         If an ensemble lies too far from all others.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        moved = rescaled(moments, units, scaling)
+    moved = rescaled(moments, units, scaling)
     check_reach(moved, f"X, block {number}", first)
     weights = in_precision(moved.weights.astype(np.float64) * (unit / common_unit), moved.dtype)
     return moved._replace(weights=weights)

@@ -151,7 +151,8 @@ def totals_of(moments: Moments) -> Totals:
     size, first = total((mass.sum(), mean @ mass))
     shift = first / size
     squares = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
-    within = squares @ np.asarray(moments.weights, np.float64)
+    # one of weight 0 may be infinite
+    within = np.where(mass > 0, squares, 0) @ np.asarray(moments.weights, np.float64)
     variance = total(within + (mean - shift[:, None]) ** 2 @ mass) / size
     return Totals(float(size), shift, variance)
 
@@ -207,17 +208,18 @@ def check_reach(moments: Moments, called: str = "X", first: int = 0) -> None:
         Number of the first of them.
     """
     largest = largest_of(moments.dtype)
+    used = np.asarray(moments.weights) > 0
     with np.errstate(over="ignore", invalid="ignore"):
         squares = (np.asarray(moments.mean, np.float64) ** 2).sum(axis=0)
-        squares = squares + np.asarray(moments.scatter.diagonal(moments.n_features), np.float64).sum(axis=0)
-    far = ~(squares <= largest**2) & (np.asarray(moments.weights) > 0)
+        scatter = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64).sum(axis=0)
+        far = ~(squares + scatter <= largest**2) & used
     if far.any():
-        i = int(np.argmax(far))
+        # beside it the scatters of others may be lost: it is the farthest that matters
+        i = int(np.argmax(np.where(used, squares + np.where(np.isnan(scatter), 0, scatter), -1)))
         other = ", or fit with dtype='float64'" if moments.dtype == np.float32 else ""
         raise ValueError(
-            f"{called}: ensemble {first + i} lies more than {largest:.0e} times the spread of the data from the "
-            f"others ({int(far.sum())} such ensembles), too far for {np.dtype(moments.dtype)}; set what stands "
-            f"for missing values to NaN{other}"
+            f"{called}: ensemble {first + i} lies more than {largest:.0e} times the spread of the data from "
+            f"the others, too far for {np.dtype(moments.dtype)}; set what stands for missing values to NaN{other}"
         )
 
 
@@ -229,6 +231,7 @@ def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = F
     dtype = moments.mean.dtype
     ratio = old.scale / new.scale
     shift = (old.centre - new.centre) / new.scale
-    mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
     out = np.asarray(moments.scatter.values) if in_place else None
     return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio, out))

@@ -63,10 +63,10 @@ class EMOS(Calibration):
     link is the identity, except for the censored gamma distribution, whose mean is positive: there it is
     unit × log(1 + exp(· / unit)), with the standard deviation of the observations as unit.
 
-    In that unit a scale is kept between 3e-7 and 3e6, and a shift between 6e-6 and 4.5; the standard deviation
-    of a gamma distribution is 10⁴ times its mean at most. A fit with a scale or standard deviation at such a
-    limit says so: ``result_`` is ``AT_FLOOR``, with a warning. (A shift at its limit changes the forecasts
-    little: the distribution is nearly normal there.)
+    In that unit a scale is kept between 3e-7 and 3e6, and a shift between 6e-6 and 4.5; the standard
+    deviation of a gamma distribution is 10⁴ times its mean at most. A fit with a scale or standard deviation
+    at such a limit says so: ``result_`` is ``AT_FLOOR``, with a warning. (A shift at its limit changes the
+    forecasts little: the distribution is nearly normal there.)
 
     Variables are calibrated one by one, each with parameters of its own; :func:`degmm.calibration.ecc`
     joins them.

@@ -104,8 +104,8 @@ def quantile_mixture(
 ) -> Float[Array, "N"]:
     """Return the least x with Σ_k w_k F_k(x) ≥ p, by bisection between the quantiles of the components.
 
-    The bracket is at last 2 × 10⁻¹¹ of the quantile wide or, if that is less, of the largest scale; or 10⁻¹³ of
-    what it was; or as wide as the rounding of the quantile.
+    The bracket is at last 2 × 10⁻¹¹ of the quantile wide or, if that is less, of the largest scale; or 10⁻¹⁵
+    of what it was; or as wide as the rounding of the quantile.
     """
     each = family.quantile(p[:, None], *parameters)
     if weights.shape[1] == 1:
@@ -115,7 +115,7 @@ def quantile_mixture(
     open_ended = ~jnp.isfinite(low) | ~jnp.isfinite(high)
     outermost = jnp.where(p <= 0, low, high)
     first, last = jnp.where(open_ended, 0.0, low), jnp.where(open_ended, 0.0, high)
-    least = 1e-13 * (last - first)
+    least = 1e-15 * (last - first)
     scale = parameters[1].max(axis=1)
     rounding = 4 * float(jnp.finfo(low.dtype).eps)
 

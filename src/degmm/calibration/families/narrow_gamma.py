@@ -1,8 +1,8 @@
 """The gamma distribution of a large shape, whose standard deviation is a small part r of its mean.
 
 The shape is 1/r². A value x is told by its distance t = (x − mean)/std, so that nothing is a small difference
-of large numbers, however narrow the distribution is; at r = 0 it is the standard normal one. By Temme's uniform
-expansion (1979, doi:10.1137/0510071; DLMF 8.12), with φ and Φ of the standard normal distribution,
+of large numbers, however narrow the distribution is; at r = 0 it is the standard normal one. By Temme's
+uniform expansion (1979, doi:10.1137/0510071; DLMF 8.12), with φ and Φ of the standard normal distribution,
 
     P = Φ(z) − φ(z) r Σ_k c_k(η) r^2k,   z = η/r,   η²/2 = μ − log(1 + μ),   μ = r t.
 
@@ -122,8 +122,8 @@ def half_mean_difference(r: Float[Array, "..."]) -> Float[Array, "..."]:
 def narrow_quantile(r: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Array, "..."]:
     """Return t with P(T ≤ t) = p, for r ≤ 0.04 and 0 < p < 1, to about 1e-14 of 1 + |t|.
 
-    By Newton's method on the log odds, from the formula of Wilson and Hilferty 1931, which leaves it little to
-    do. The derivatives by r and p are those of the root.
+    By Newton's method on the log odds, from the formula of Wilson and Hilferty 1931, which leaves it little
+    to do. The derivatives by r and p are those of the root.
     """
     r, p = jnp.broadcast_arrays(r, p)
     target = jnp.log(p) - jnp.log1p(-p)
