@@ -145,6 +145,10 @@ def test_derivatives_are_finite_differences(name):
     rng = np.random.default_rng(3)
     family, theta = FAMILIES[name], parameters_of(name, rng, (24,))
     y, p = values_of(name, rng, (24,)), rng.uniform(0.05, 0.95, 24)
+    if family.shifted:  # some so narrow that they are computed in another form
+        location, scale, shift = (part[16:] for part in theta)
+        scale[:] = location * 10 ** rng.uniform(-3, -1.6, 8)
+        y[16:] = np.maximum(location - shift + scale * rng.normal(size=8), 0)
     functions = {
         "crps": lambda *t: family.crps(y, *t),
         "logpdf": lambda *t: family.logpdf(y, *t),
@@ -159,11 +163,14 @@ def test_derivatives_are_finite_differences(name):
             of_sum = jax.grad(lambda *t, f=function: f(*t).sum(), argnums=tuple(places))
             slopes = jax.jit(of_sum, compiler_options=QUICK)(*held)
             for j in places:
-                h = 1e-5 * np.abs(theta[j])
+                h = 1e-5 * np.minimum(np.abs(theta[j]), theta[1])
                 moved = [[part + (k == j) * sign * h for k, part in enumerate(theta)] for sign in (-1, 1)]
                 low, high = (np.asarray(value(*map(jnp.asarray, part))) for part in moved)
                 expected = (high - low) / (2 * h)
-                np.testing.assert_allclose(slopes[j], expected, rtol=2e-4, atol=2e-6, err_msg=what)
+                unit = 1 / theta[1] if what == "logpdf" else 1.0
+                np.testing.assert_allclose(
+                    slopes[j] / unit, expected / unit, rtol=2e-4, atol=2e-6, err_msg=what
+                )
 
 
 @pytest.mark.parametrize(
@@ -384,3 +391,56 @@ def test_bad_forecasts_and_questions_are_told_of():
     assert forecast.margin(0) is forecast
     with pytest.raises(ValueError, match="d: expected a variable from 0 to 0, got 1"):
         forecast.margin(1)
+
+
+# --- narrow gamma distributions ------------------------------------------------------------------
+
+
+def test_a_gamma_distribution_is_as_narrow_as_one_asks():
+    """Shapes on both sides of where another form begins, and up to where it is a normal distribution."""
+    location = np.array([1000.0, 1000, 1000, 300, 1e5, 1e5])[:, None]
+    scale = np.array([31.63, 31.62, 5, 0.5, 1, 1e-4])[:, None]
+    shift = np.array([0.1, 0.1, 0.1, 10, 0.1, 1e-3])[:, None]
+    forecast = Forecast(np.ones((6, 1)), location, scale, shift, family="censored_gamma")
+    np.testing.assert_allclose(forecast.std(), scale[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(forecast.mean(), (location - shift)[:, 0], rtol=1e-12)
+    shape = (location / scale) ** 2
+    t = np.linspace(-4, 4, 9)
+    y = location - shift + t * scale
+    plain = stats.gamma(shape, scale=location / shape)
+    blur = 1e-14 * location / scale
+    near = slice(4)  # beyond, SciPy has no digits left
+    assert (np.abs(forecast.cdf(y) - plain.cdf(y + shift))[near] <= (1e-11 + blur)[near]).all()
+    assert (np.abs(forecast.pdf(y) * scale - plain.pdf(y + shift) * scale)[near] <= (1e-9 + blur)[near]).all()
+    q = np.array([1e-12, 1e-3, 0.5, 0.999, 1 - 1e-12])
+    np.testing.assert_allclose(forecast.quantile(q)[near], (plain.ppf(q) - shift)[near], rtol=1e-9)
+    # between the forms nothing leaps, and at the end there is the normal distribution
+    pair = forecast[:2]
+    np.testing.assert_allclose(*(pair.crps(y[:2]) / scale[:2]), atol=1e-6)
+    normal = Forecast(np.ones((6, 1)), location - shift, scale)
+    np.testing.assert_allclose(forecast.crps(y)[5], normal.crps(y)[5], rtol=1e-6)
+
+
+def test_the_score_of_a_narrow_gamma_distribution_is_that_of_quadrature():
+    rng = np.random.default_rng(11)
+    n = 24
+    location = np.exp(rng.normal(3, 2, n))
+    scale = location * 10 ** rng.uniform(-2.5, -1.5, n)
+    shift = np.where(rng.uniform(size=n) < 0.3, location + scale * rng.normal(size=n), 0.1 * location)
+    y = np.maximum(location - shift + 2 * scale * rng.normal(size=n), 0)
+    theta = (location, scale, shift)
+    crps, mean, std = (
+        in_double(getattr(FAMILIES["censored_gamma"], what), *arguments)
+        for what, arguments in (("crps", (y, *theta)), ("mean", theta), ("std", theta))
+    )
+    for i in range(n):
+        own = [part[i] for part in theta]
+        breaks = location[i] - shift[i] + scale[i] * np.arange(-9, 10)
+        low, high = max(0.0, breaks[0]), max(breaks[-1], y[i])
+        score, first, second = quadrature(
+            lambda x, own=own: scipy_cdf("censored_gamma", x, *own), y[i], low, high, np.maximum(breaks, 0)
+        )
+        assert crps[i] == pytest.approx(score, abs=1e-8 * scale[i])
+        assert mean[i] - low == pytest.approx(first, abs=1e-8 * scale[i])
+        variance = second - first * (first + 2 * low)
+        assert std[i] == pytest.approx(np.sqrt(max(variance, 0)), abs=1e-4 * scale[i])

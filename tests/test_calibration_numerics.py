@@ -9,7 +9,9 @@ import pytest
 from scipy import integrate, optimize, special, stats
 
 from degmm.calibration import EMOS, FAMILIES, Forecast
-from degmm.calibration.families.incomplete_gamma import gamma_cdf, gamma_quantile, log_gamma_cdf
+from degmm.calibration.families import narrow_gamma
+from degmm.calibration.families.gamma_quantile import gamma_quantile
+from degmm.calibration.families.incomplete_gamma import gamma_cdf, log_gamma_cdf
 from degmm.calibration.families.normal_tail import mills, survival
 from degmm.calibration.linear import Cases, narrowed, objective, starts, widened
 from degmm.calibration.minimisation import Result, minimise
@@ -82,6 +84,65 @@ def test_gamma_quantiles_are_roots():
         x = jax.jit(gamma_quantile, compiler_options=QUICK)(a, p)
     sound = special.gammaincinv(a, p) > 1e-250
     np.testing.assert_allclose(special.gammainc(a, x)[sound], p[sound], rtol=1e-9, atol=1e-13)
+
+
+def test_gamma_quantiles_at_the_far_ends_are_those_of_scipy():
+    """Near 1 what is left is not lost in the rounding of the cdf, and near 0 all is relative."""
+    near = np.array([1e-12, 1e-10, 1e-8, 1e-6, 1e-3])
+    a, p = np.meshgrid(10 ** np.linspace(-2, 3, 26), np.concatenate([near, [0.3, 0.7], 1 - near]))
+    with precision_of(np.float64):
+        x = jax.jit(gamma_quantile, compiler_options=QUICK)(a.ravel(), p.ravel())
+    wanted = stats.gamma.ppf(p.ravel(), a.ravel())
+    sound = wanted > 1e-250
+    np.testing.assert_allclose(np.asarray(x)[sound], wanted[sound], rtol=1e-10)
+
+
+NARROW = [
+    (1000.0, 1040.0, 0.8959730884568929, 0.10402691154310705),
+    (1000.0, 850.0, 2.970812600711691e-07, 0.99999970291874),
+    (1000.0, 1200.0, 0.9999999987118394, 1.2881606086281433e-09),
+    (10000.0, 9400.0, 4.64852460812127e-10, 0.9999999995351475),
+    (10000.0, 10600.0, 0.9999999980378075, 1.962192482133047e-09),
+    (40000.0, 40100.0, 0.6919024970246469, 0.30809750297535315),
+]
+"""a, x, P(a, x) and 1 − P, from the sum over whole numbers below a with 80 digits"""
+
+
+def test_narrow_gamma_distributions_are_exact():
+    rng = np.random.default_rng(4)
+    a = 10 ** rng.uniform(3, 12, 400)
+    t = rng.normal(0, 4, 400)
+    t = np.where(a > 1e5, np.clip(t, -4, 4), t)  # SciPy's sum for what is lower ends too early
+    r = a**-0.5
+    a_of, x, lower, upper = np.array(NARROW).T
+
+    def all_of(t, r):
+        return (*narrow_gamma.tails(t, r), narrow_gamma.log_density(t, r), *narrow_gamma.log_tails(t, r))
+
+    with precision_of(np.float64):
+        function = jax.jit(all_of, compiler_options=QUICK)
+        found = [np.asarray(part) for part in function(t, r)]
+        exact = [np.asarray(part) for part in jax.vmap(all_of)((x - a_of) * a_of**-0.5, a_of**-0.5)]
+        p = np.concatenate(
+            [rng.uniform(size=360), np.geomspace(1e-14, 1e-3, 20), 1 - np.geomspace(1e-14, 1e-3, 20)]
+        )
+        quantile = np.asarray(jax.jit(narrow_gamma.narrow_quantile, compiler_options=QUICK)(r, p))
+        back = [np.asarray(part) for part in function(quantile, r)]
+    below, above, _, log_density, log_below, log_above = found
+    blur = 1e-15 / r * (1 + np.abs(t))  # of x = a + t √a
+    plain = stats.gamma(a)
+    assert (np.abs(below - plain.cdf(a + t / r)) <= 1e-12 + blur).all()
+    assert (np.abs(above - plain.sf(a + t / r)) <= 1e-12 + blur).all()
+    assert (
+        np.abs(log_density - plain.logpdf(a + t / r) + np.log(r))
+        <= 1e-9 + 1e-14 * a + 10 * blur * (1 + np.abs(t))
+    ).all()
+    np.testing.assert_allclose(log_below, np.log(below), atol=1e-12)
+    np.testing.assert_allclose(log_above, np.log(above), atol=1e-12)
+    np.testing.assert_allclose(exact[0], lower, rtol=1e-13)
+    np.testing.assert_allclose(exact[1], upper, rtol=1e-13)
+    np.testing.assert_allclose(back[0][p < 0.5], p[p < 0.5], rtol=1e-12)
+    np.testing.assert_allclose(back[1][p > 0.5], 1 - p[p > 0.5], rtol=1e-12)
 
 
 @pytest.mark.parametrize(("dtype", "near"), [(np.float64, 1e-13), (np.float32, 2e-6)])

@@ -349,3 +349,10 @@ def test_workers_see_a_mask(data, start, client):
     assert_same_fit(
         EGMM(3, init_params=start, **SETTINGS).fit(da.from_array(masked, chunks=(450, 8, 2))), whole
     )
+
+
+def test_workers_refuse_an_ensemble_that_is_too_far_from_the_others(client):
+    X = np.random.default_rng(0).normal(size=(40, 4, 2))
+    X[27, 0, 1] = 3e30
+    with pytest.raises(ValueError, match=r"X, block \d: ensemble \d+ lies more than 2e\+15 times the spread"):
+        EGMM(2, n_init=1, dtype="float32").fit(da.from_array(X, chunks=(20, 4, 2)))

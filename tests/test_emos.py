@@ -1,5 +1,6 @@
 """EMOS: against SciPy's optimum, known coefficients, what is missing, and real data."""
 
+import dataclasses
 import json
 import time
 
@@ -11,7 +12,7 @@ from scipy import optimize, special
 from sklearn.base import clone
 
 from degmm import Ensemble, read_ensemble
-from degmm.calibration import EMOS, Forecast
+from degmm.calibration import EMOS, FAMILIES, Forecast
 from degmm.calibration.minimisation import Result
 from degmm.calibration.predictors import FLOOR_SHARE, PredictorRecipe, member_statistics
 
@@ -395,3 +396,25 @@ def test_real_precipitation():
     normal = EMOS().fit(train).score(test)
     for family in ("censored_logistic", "censored_gamma"):
         assert EMOS(family).fit(train).score(test) > normal + 0.05
+
+
+def test_a_gamma_fit_is_as_narrow_as_the_errors():
+    """River discharge: a mean of 1000, with errors of half a percent."""
+    rng = np.random.default_rng(0)
+    truth = 1000 + 50 * rng.normal(size=200)
+    X, y = truth[:, None] + 4 * rng.normal(size=(200, 6)), truth + 5 * rng.normal(size=200)
+    normal, gamma = EMOS().fit(X, y), EMOS("censored_gamma").fit(X, y)
+    assert gamma.converged_
+    assert gamma.crps_ < 1.02 * normal.crps_
+    assert gamma.predict(X).std().mean() == pytest.approx(normal.predict(X).std().mean(), rel=0.1)
+
+
+def test_a_spread_that_a_family_cannot_have_is_at_the_floor(monkeypatch):
+    limited = FAMILIES["censored_gamma"].limited
+    location, scale = np.array([1e-6, 1.0]), np.array([0.1, 1.0])
+    assert limited(location, scale, np.ones(2)).tolist() == [True, False]
+    bounded = dataclasses.replace(FAMILIES["normal"], limited=lambda location, scale: scale > 0)
+    monkeypatch.setattr("degmm.calibration.emos.find_family", lambda name: bounded)
+    with pytest.warns(UserWarning, match="EMOS: a predicted spread sits at its floor"):
+        model = EMOS().fit(*simulated(100, 12)[:2])
+    assert model.result_ is Result.AT_FLOOR

@@ -380,3 +380,14 @@ def test_a_tampered_file_is_refused(change, tmp_path):
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match="model"):
         load(tmp_path)
+
+
+def test_an_expert_whose_spread_is_at_the_limit_is_told_of(monkeypatch):
+    X, y, _ = two_regimes(300, 5)
+    assert RegimeEMOS(2, **BRIEF).fit(X, y).result_ is Result.TRAINED
+    monkeypatch.setattr(
+        "degmm.calibration.deep_regimes.LOG_SCALES", (3.0, 4.0)
+    )  # the floor that is looked for
+    with pytest.warns(ConvergenceWarning, match="RegimeEMOS: a predicted spread sits at its floor"):
+        model = RegimeEMOS(2, **BRIEF).fit(X, y)
+    assert model.result_ is Result.AT_FLOOR

@@ -17,6 +17,7 @@ from degmm.scatter import Form
 from degmm.standard_units import (
     RoughScaling,
     Totals,
+    check_reach,
     check_squares,
     reach_of,
     rescaled,
@@ -63,6 +64,8 @@ class BlockMoments(NamedTuple):
     weight_unit: float
     """Unit of the weights in ``moments``"""
     summary: Summary
+    number: int = 0
+    """Which block it is"""
 
 
 def block_moments(
@@ -105,7 +108,7 @@ def block_moments(
         nothing = Summary(
             Totals(0.0, np.zeros(D), np.zeros(D)), sample[:0], np.zeros(0), 0, 0.0, (np.inf, 0.0), X.shape[1]
         )
-        return BlockMoments(moments, units, unit, nothing)
+        return BlockMoments(moments, units, unit, nothing, number)
     part = moments if used.all() else moments.take(np.flatnonzero(used))
     totals = totals_of(part)
     counts = np.asarray(part.counts, np.float64)
@@ -120,7 +123,7 @@ def block_moments(
         (float(counts.min()), float(counts.max())),
         X.shape[1],
     )
-    return BlockMoments(moments, units, unit, _thinned(summary))
+    return BlockMoments(moments, units, unit, _thinned(summary), number)
 
 
 def merged(one: Summary, other: Summary) -> Summary:
@@ -163,6 +166,7 @@ def merged_all(summaries: list[Summary]) -> Summary:
 def scaling_of(summary: Summary, dtype: Any, *, common_scale: bool) -> Scaling:
     """Return the standard units; see :func:`degmm.standard_units.standardised_moments`."""
     rough: RoughScaling = rough_scaling(summary.sample)
+    check_squares(rough.units, np.float64)
     centre, scale = rough.units
     totals = Totals(
         summary.totals.mass, (summary.totals.mean - centre) / scale, summary.totals.variance / scale**2
@@ -173,9 +177,24 @@ def scaling_of(summary: Summary, dtype: Any, *, common_scale: bool) -> Scaling:
 
 
 def in_standard_units(
-    moments: Moments, units: Scaling, unit: float, scaling: Scaling, common_unit: float
+    moments: Moments,
+    units: Scaling,
+    unit: float,
+    scaling: Scaling,
+    common_unit: float,
+    number: int,
+    first: int = 0,
 ) -> Moments:
-    """Return moments of a block, with weights in ``unit``, in the units of all."""
+    """Return moments of a block, with weights in ``unit``, in the units of all.
+
+    They are those of block ``number`` from its ensemble ``first`` on.
+
+    Raises
+    ------
+    ValueError
+        If an ensemble lies too far from all others.
+    """
     moved = rescaled(moments, units, scaling)
+    check_reach(moved, f"X, block {number}", first)
     weights = in_precision(moved.weights.astype(np.float64) * (unit / common_unit), moved.dtype)
     return moved._replace(weights=weights)

@@ -131,9 +131,10 @@ def moments_of(
 
     if M == 1 and form is NoScatter and not np.isnan(X.sum()):  # the members are their means
         found.counts[:] = 1
-        for start in range(0, n, chunk):
-            part = (X[start : start + chunk, 0] - leading) * inverse_scale - rest
-            found.mean[:, start : start + chunk] = part.T
+        with np.errstate(over="ignore"):  # what is too large for the precision is told of by its place
+            for start in range(0, n, chunk):
+                part = (X[start : start + chunk, 0] - leading) * inverse_scale - rest
+                found.mean[:, start : start + chunk] = part.T
         return found
 
     def some(spans: list[tuple[int, int]]) -> None:
@@ -156,10 +157,12 @@ def moments_of(
                 if complete and np.isnan(mean).any():
                     complete = False
                     counts, mean, scatter = of(False, form)
-                for out, part in zip(
+                parts = zip(
                     (found.counts, found.mean, found.scatter.values), (counts, mean, scatter), strict=True
-                ):
-                    out[..., start:stop] = np.asarray(part)[..., :length]  # waits for it
+                )
+                with np.errstate(over="ignore"):
+                    for out, part in parts:
+                        out[..., start:stop] = np.asarray(part)[..., :length]  # waits for it
 
     threads = min(cores(), len(spans))
     if threads == 1:

@@ -267,4 +267,5 @@ def rows_of(form: Form, n_members: int, n_features: int) -> int:
 def _scaled(
     values: Float[Array, "S n"], factors: Float[np.ndarray, "S"], out: np.ndarray | None
 ) -> Float[np.ndarray, "S n"]:
-    return np.multiply(values, factors.astype(values.dtype)[:, None], out=out)
+    with np.errstate(over="ignore", invalid="ignore"):  # who may be too far from the others looks for it
+        return np.multiply(values, factors.astype(values.dtype)[:, None], out=out)

@@ -169,8 +169,10 @@ class Gathered:
         scaling = scaling_of(self.summary, dtype, common_scale=common_scale)
         if spilled is None:
             parts = [
-                in_standard_units(part, units, weight_unit, scaling, unit)
-                for part, (_, units, weight_unit) in zip(self._parts, self._units, strict=True)
+                in_standard_units(part, units, weight_unit, scaling, unit, b)
+                for b, (part, (_, units, weight_unit)) in enumerate(
+                    zip(self._parts, self._units, strict=True)
+                )
             ]
             self._parts = []
             return joined(parts), scaling
@@ -183,10 +185,11 @@ class Gathered:
             while at < stop:  # a page may hold several blocks, and a block several pages
                 b = int(np.searchsorted(ends, at, side="right"))
                 to = min(stop, int(ends[b]))
-                _, units, weight_unit = self._units[b]
+                size, units, weight_unit = self._units[b]
                 inside = slice(at - start, to - start)
                 part = page.take(inside)
-                moved = in_standard_units(part, units, weight_unit, scaling, unit)
+                first = at - (int(ends[b]) - size)
+                moved = in_standard_units(part, units, weight_unit, scaling, unit, b, first)
                 for rows, new in zip(jax.tree.leaves(page), jax.tree.leaves(moved), strict=True):
                     rows[..., inside] = new
                 at = to

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from degmm.ensembles.arrays import largest_of
 from degmm.moments import Moments, moments_of, presence
 from degmm.processes import gathered, total
 from degmm.scaling import Scaling
@@ -80,15 +81,19 @@ def standardised_moments(
     Raises
     ------
     ValueError
-        If the precision cannot hold the square of a variable's spread.
+        If the precision cannot hold the square of a variable's spread, or of the distance of an ensemble from
+        all others.
     """
     dtype = X.dtype if dtype is None else dtype
     rough = rough_scaling(rough_sample(X, weights))
     check_squares(rough.units, np.promote_types(X.dtype, dtype))
     moments = moments_of(X, weights, rough.units, dtype, form)
+    check_reach(moments)
     scaling = standard_scaling(totals_of(moments), rough, common_scale)
     check_squares(scaling, dtype)
-    return rescaled(moments, rough.units, scaling, in_place=True), scaling
+    moments = rescaled(moments, rough.units, scaling, in_place=True)
+    check_reach(moments)
+    return moments, scaling
 
 
 def rough_sample(X: Float[np.ndarray, "n M D"], weights: Float[np.ndarray, "n"]) -> Float[np.ndarray, "s D"]:
@@ -146,7 +151,8 @@ def totals_of(moments: Moments) -> Totals:
     size, first = total((mass.sum(), mean @ mass))
     shift = first / size
     squares = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
-    within = squares @ np.asarray(moments.weights, np.float64)
+    # one of weight 0 may be infinite
+    within = np.where(mass > 0, squares, 0) @ np.asarray(moments.weights, np.float64)
     variance = total(within + (mean - shift[:, None]) ** 2 @ mass) / size
     return Totals(float(size), shift, variance)
 
@@ -187,6 +193,36 @@ def check_squares(scaling: Scaling, dtype: Any) -> None:
         )
 
 
+def check_reach(moments: Moments, called: str = "X", first: int = 0) -> None:
+    """Refuse ensembles so far from all others that the precision cannot hold the square of it.
+
+    Their values may be sound by themselves: it is in the units of the fit that they are too large.
+
+    Parameters
+    ----------
+    moments : Moments
+        In units in which most ensembles are near 0.
+    called : str
+        What a message calls the ensembles.
+    first : int
+        Number of the first of them.
+    """
+    largest = largest_of(moments.dtype)
+    used = np.asarray(moments.weights) > 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = (np.asarray(moments.mean, np.float64) ** 2).sum(axis=0)
+        scatter = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64).sum(axis=0)
+        far = ~(squares + scatter <= largest**2) & used
+    if far.any():
+        # beside it the scatters of others may be lost: it is the farthest that matters
+        i = int(np.argmax(np.where(used, squares + np.where(np.isnan(scatter), 0, scatter), -1)))
+        other = ", or fit with dtype='float64'" if moments.dtype == np.float32 else ""
+        raise ValueError(
+            f"{called}: ensemble {first + i} lies more than {largest:.0e} times the spread of the data from "
+            f"the others, too far for {np.dtype(moments.dtype)}; set what stands for missing values to NaN{other}"
+        )
+
+
 def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = False) -> Moments:
     """Return the same moments in other units; means are moved in float64.
 
@@ -195,6 +231,7 @@ def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = F
     dtype = moments.mean.dtype
     ratio = old.scale / new.scale
     shift = (old.centre - new.centre) / new.scale
-    mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
     out = np.asarray(moments.scatter.values) if in_place else None
     return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio, out))

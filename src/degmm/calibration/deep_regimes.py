@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from degmm.calibration.base import CalibrationData, check_arrays
 from degmm.calibration.families import PredictiveFamily
 from degmm.calibration.gate_features import GateFeatures
-from degmm.calibration.gated import Experts, Gate, Regimes, distributions, responsibilities
+from degmm.calibration.gated import LOG_SCALES, Experts, Gate, Regimes, distributions, responsibilities
 from degmm.calibration.gated_training import GatedCases, GatedSettings, train
 from degmm.calibration.held_out import left_out_by, spread_factor
 from degmm.calibration.minimisation import Result
@@ -19,6 +19,7 @@ from degmm.calibration.predictors import PredictorRecipe, Predictors
 from degmm.precision import precision_of
 from degmm.scaling import Scaling
 
+ROUNDING = 1e-12
 LEAST_RESIDUAL = 1e-3
 """Least unit of the residuals, in units of the observations: they may be a function of the predictors"""
 
@@ -74,6 +75,8 @@ class DeepRegimes:
         ordered = _by_share(found, read, share)
         units = Scaling(data.units.centre, data.units.scale * residual)
         result = Result.TRAINED if finite else Result.NON_FINITE
+        if finite and _at_limit(ordered, family, cases):
+            result = Result.AT_FLOOR
         return cls(data.recipe, features, ordered, best), units, losses, result
 
     def proba(self, X: Any, predictors: Predictors, context: Any) -> Float[np.ndarray, "n K"]:
@@ -176,6 +179,23 @@ def _calibrated(
         factor = spread_factor(family, y, weights, gamma, [column[:, d] for column in columns])
         shared[:, 1, d, 0] += np.log(factor)  # the first regressor is 1
     return networks._replace(experts=networks.experts._replace(shared=shared))
+
+
+def _at_limit(networks: Regimes, family: PredictiveFamily, cases: GatedCases) -> bool:
+    """Return whether the most probable expert of a case has a spread at the floor or ceiling."""
+    low, high = np.exp(LOG_SCALES)
+    for i in range(len(networks.experts.shared)):
+        gate, experts = jax.tree.map(lambda part, i=i: jnp.asarray(part[i]), networks)
+        with precision_of(np.float64):
+            top = np.asarray(responsibilities(gate, cases.features)).argmax(axis=1)[:, None, None]
+            parts = [np.asarray(part) for part in distributions(family, experts, cases.regressors)]
+        own = [np.take_along_axis(part, top, axis=2)[..., 0] for part in parts]
+        at = (own[1] <= low * (1 + ROUNDING)) | (own[1] >= high * (1 - ROUNDING))
+        if family.limited is not None:
+            at |= family.limited(*own)
+        if (at & (cases.weights > 0)).any():
+            return True
+    return False
 
 
 def _by_share(networks: Regimes, read: Float[np.ndarray, "n G"], share: Float[np.ndarray, "n"]) -> Regimes:

@@ -63,6 +63,11 @@ class EMOS(Calibration):
     link is the identity, except for the censored gamma distribution, whose mean is positive: there it is
     unit × log(1 + exp(· / unit)), with the standard deviation of the observations as unit.
 
+    In that unit a scale is kept between 3e-7 and 3e6, and a shift between 6e-6 and 4.5; the standard
+    deviation of a gamma distribution is 10⁴ times its mean at most. A fit with a scale or standard deviation
+    at such a limit says so: ``result_`` is ``AT_FLOOR``, with a warning. (A shift at its limit changes the
+    forecasts little: the distribution is nearly normal there.)
+
     Variables are calibrated one by one, each with parameters of its own; :func:`degmm.calibration.ecc`
     joins them.
 
@@ -242,13 +247,17 @@ class EMOS(Calibration):
         found = found._replace(parameters=narrowed(found.parameters, P))
         log_scale = cases.for_scale @ found.parameters[P : 2 * P]
         at_end = (log_scale <= LOG_SCALES[0]) | (log_scale >= LOG_SCALES[1])
-        if at_end.any() and found.result is not Result.NON_FINITE:
-            found = found._replace(result=Result.AT_FLOOR)
         if found.result is Result.NON_FINITE:
             return _Margin(found, float("nan"), len(rows))
+        parts: list[np.ndarray] = []
+        if family.limited is not None or self.loss != "crps":
+            parts = predicted(family, found.parameters, cases.for_location, cases.for_scale)
+        if family.limited is not None:
+            at_end |= family.limited(*parts)
+        if at_end.any():
+            found = found._replace(result=Result.AT_FLOOR)
         crps = found.value
         if self.loss != "crps":
-            parts = predicted(family, found.parameters, cases.for_location, cases.for_scale)
             mixture = [part[:, None] for part in (np.ones(len(rows)), *parts)]
             crps = float(share @ on_rows("crps", family.name, y, *mixture))
         return _Margin(found, crps * float(units.scale[d]), len(rows))

@@ -11,7 +11,7 @@ from degmm.calibration.families import find_family
 from degmm.calibration.rows import on_rows
 from degmm.choices import find
 from degmm.ensembles import Ensemble
-from degmm.ensembles.arrays import doubles_of
+from degmm.ensembles.arrays import doubles_of, point_out_fills
 from degmm.ensembles.matching import of_cases, with_variables
 from degmm.estimators.checks import check_integer, generator
 
@@ -33,7 +33,8 @@ class Forecast:
     weights : ndarray, shape (n, K), or (n, D, K) for D variables, each with its own distribution
         Of sum 1 in each case.
     locations, scales : ndarray, shaped as ``weights``
-        In the unit of the variable.
+        In the unit of the variable: of ``"censored_gamma"`` mean and standard deviation before it is shifted
+        and censored, the latter taken for 10⁴ times the mean where it is more.
     shifts : ndarray, shaped as ``weights``, optional
         For families with a shift.
     family : str
@@ -177,7 +178,10 @@ class Forecast:
         return self._at("crps", y)
 
     def quantile(self, q: Any) -> Any:
-        """Return quantiles, for mixtures by bisection to a relative 1e-10.
+        """Return quantiles, for mixtures by bisection to 1e-10 of the quantile, and of the scale.
+
+        Of single distributions they are as precise near probabilities of 0 and 1 as elsewhere; those of
+        ``"censored_gamma"`` to 1e-10 where the shape, (mean/standard deviation)², is 1e-3 or more.
 
         Parameters
         ----------
@@ -249,7 +253,9 @@ class Forecast:
         return on_rows(what, self.family, values.reshape(-1), *parts).reshape(values.shape)
 
     def _at(self, what: str, y: Any, name: str | None = None) -> Any:
-        return self._of_points(self._with(what, self._points(y)), name or what)
+        values = self._points(y)
+        point_out_fills(values, "y", ("case", *("variable",) * (len(self.shape) - 1), "point")[: values.ndim])
+        return self._of_points(self._with(what, values), name or what)
 
     def _points(self, y: Any) -> np.ndarray:
         """Return y in the order of the cases, of their shape or with some for each."""

@@ -20,8 +20,9 @@ from degmm.arrays import Array
 from degmm.calibration.families import PredictiveFamily
 from degmm.calibration.linear import FIRST_SHIFT, LOG_SHIFTS
 
-LOG_SCALES = (-4.0, 4.0)
-"""Floor and ceiling of the log scale, in units of the residuals of a regression on the regressors"""
+LOG_SCALES = (-10.0, 4.0)
+"""Floor and ceiling of the log scale, in units of the residuals of a regression on the regressors; float32
+tells values apart down to that floor"""
 SPREAD_OF_STARTS = (1.0, 0.3)
 """Standard deviations of a and b at the start: experts that begin alike would stay alike"""
 

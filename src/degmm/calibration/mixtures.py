@@ -21,7 +21,7 @@ LEVELS = (*HALF, 0.5, *(1 - p for p in reversed(HALF)))
 NODES = 12
 """Of Gauss and Legendre's rule in each panel"""
 RELATIVE_WIDTH = 2e-11
-"""Of the bracket of a quantile at the end of the bisection"""
+"""Of the bracket of a quantile at the end of the bisection, over the quantile or the scale"""
 MOST_STEPS = 200
 
 
@@ -104,7 +104,8 @@ def quantile_mixture(
 ) -> Float[Array, "N"]:
     """Return the least x with Σ_k w_k F_k(x) ≥ p, by bisection between the quantiles of the components.
 
-    The bracket is at last 2 × 10⁻¹¹ of the quantile wide, or 10⁻¹³ of what it was.
+    The bracket is at last 2 × 10⁻¹¹ of the quantile wide or, if that is less, of the largest scale; or 10⁻¹⁵
+    of what it was; or as wide as the rounding of the quantile.
     """
     each = family.quantile(p[:, None], *parameters)
     if weights.shape[1] == 1:
@@ -114,11 +115,14 @@ def quantile_mixture(
     open_ended = ~jnp.isfinite(low) | ~jnp.isfinite(high)
     outermost = jnp.where(p <= 0, low, high)
     first, last = jnp.where(open_ended, 0.0, low), jnp.where(open_ended, 0.0, high)
-    least = 1e-13 * (last - first)
+    least = 1e-15 * (last - first)
+    scale = parameters[1].max(axis=1)
+    rounding = 4 * float(jnp.finfo(low.dtype).eps)
 
     def unfinished(state: Any) -> Any:
         n, low, high = state
-        wide = high - low > RELATIVE_WIDTH * jnp.maximum(jnp.abs(low), jnp.abs(high)) + least
+        size = jnp.maximum(jnp.abs(low), jnp.abs(high))
+        wide = high - low > jnp.maximum(RELATIVE_WIDTH * jnp.minimum(size, scale), rounding * size) + least
         return jnp.any(wide) & (n < MOST_STEPS)
 
     def step(state: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from degmm.ensembles.texts import is_missing
 
 LARGEST = 1e100
-"""Of float64 too: sums of squares, and what they are divided by, are to stay finite"""
+"""Value of float64"""
 STANDARD_FILLS = (9.969209968386869e36, 1e20, 1e30, 1e35)
 FILLS = [float(kind(fill)) for fill in STANDARD_FILLS for kind in (np.float32, float)]
 """Values that files have for missing ones, by the defaults of NetCDF, of CMIP and of others"""
@@ -218,6 +218,11 @@ def _of_objects(values: np.ndarray, name: str) -> np.ndarray:
     return plain.reshape(values.shape).astype(np.float64)
 
 
+def largest_of(dtype: Any) -> float:
+    """Return the largest value of which a precision holds sums of squares, and what they are divided by."""
+    return min(float(np.sqrt(np.finfo(dtype).max)) * 1e-4, LARGEST)
+
+
 def check_size(values: np.ndarray, name: str, axes: tuple[str, ...]) -> bool:
     """Refuse values too large for their precision, and warn of those that files have for missing ones.
 
@@ -240,7 +245,7 @@ def check_size(values: np.ndarray, name: str, axes: tuple[str, ...]) -> bool:
     ValueError
         For an infinite or huge value.
     """
-    largest = min(float(np.sqrt(np.finfo(values.dtype).max)) * 1e-4, LARGEST)
+    largest = largest_of(values.dtype)
     # One pass without temporaries settles the usual case: NaN, infinity and huge values show in it.
     if values.flags.c_contiguous:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -257,7 +262,17 @@ def check_size(values: np.ndarray, name: str, axes: tuple[str, ...]) -> bool:
             f"{name}: {what} at {where} ({int(huge.sum())} beyond {largest:.0e} in all); if it stands for a "
             "missing value, set it to NaN to leave it out"
         )
-    filled = (size >= SMALLEST_FILL) & np.isin(size, FILLS)
+    point_out_fills(values, name, axes)
+    return False
+
+
+def point_out_fills(values: np.ndarray, name: str, axes: tuple[str, ...]) -> None:
+    """Warn of values that files have for missing ones; the arguments are those of :func:`check_size`."""
+    size = np.abs(values)
+    large = size >= SMALLEST_FILL
+    if not large.any():
+        return
+    filled = large & np.isin(size, FILLS)
     if filled.any():
         place = tuple(np.argwhere(filled)[0])
         where = ", ".join(f"{axis} {i}" for axis, i in zip(axes, place, strict=True))
@@ -265,9 +280,8 @@ def check_size(values: np.ndarray, name: str, axes: tuple[str, ...]) -> bool:
             f"{name}: {values[place]:.6g} at {where} ({int(filled.sum())} in all) is what files have for "
             "missing values; set it to NaN if it is one",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return False
 
 
 def _check_values(values: np.ndarray, name: str) -> None:

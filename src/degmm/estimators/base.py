@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -344,14 +344,17 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
             log_density, responsibilities = evaluate(
                 self._fitted_family, self._parameters, moments, log_prior
             )
-        sound = np.isfinite(log_density)
+        self._check_sound(np.isfinite(log_density))
+        in_data_units = log_density - np.asarray(moments.counts) * self._scaling.log_jacobian
+        return in_data_units.astype(self._precision), np.ascontiguousarray(responsibilities.T)
+
+    def _check_sound(self, sound: Bool[np.ndarray, "n"]) -> None:
+        """Refuse ensembles of which a sound fit says nothing that is finite."""
         if not sound.all() and self.result_ is not Result.NON_FINITE:
             raise ValueError(
                 f"X: ensemble {int(np.argmin(sound))} lies too far from all clusters for the precision "
                 f"{np.dtype(self._precision)}; check its values, or fit with dtype='float64'"
             )
-        in_data_units = log_density - np.asarray(moments.counts) * self._scaling.log_jacobian
-        return in_data_units.astype(self._precision), np.ascontiguousarray(responsibilities.T)
 
     def _keep(self, solution: Solution, data: "TrainingData | StreamedData") -> None:
         """Keep a solution, and give its parameters in the units of the data."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from degmm.ensembles import Ensemble
-from degmm.ensembles.arrays import doubles_of, without_masks
+from degmm.ensembles.arrays import LARGEST, check_size, doubles_of, without_masks
 from degmm.ensembles.matching import of_cases
 from degmm.sharding import current_mesh
 
@@ -62,13 +62,11 @@ def check_weights(sample_weight: Any, n: int, X: Any = None, *, called: str = ""
         raise ValueError(
             f"sample_weight: expected one weight for each of {n} ensembles, got shape {weights.shape}"
         )
-    bad = ~np.isfinite(weights) | (weights < 0)
+    bad = ~(weights <= LARGEST) | (weights < 0)
     if bad.any():
         i = int(np.argmax(bad))
-        raise ValueError(
-            f"{called or 'sample_weight'}: expected finite weights of at least 0, got {weights[i]} at "
-            f"ensemble {i}"
-        )
+        kind = "weights up to 1e100" if LARGEST < weights[i] < np.inf else "finite weights of at least 0"
+        raise ValueError(f"{called or 'sample_weight'}: expected {kind}, got {weights[i]} at ensemble {i}")
     if not called and not weights.any():
         raise ValueError("sample_weight: every weight is zero; give at least one ensemble a positive weight")
     return weights
@@ -179,4 +177,5 @@ def check_context(context: Any, n: int, n_columns: int | None = None) -> np.ndar
     if bad.any():
         i, c = np.argwhere(bad)[0]
         raise ValueError(f"context: {values[i, c]} at ensemble {i}, column {c}; every value must be finite")
+    check_size(values, "context", ("ensemble", "column"))
     return values

@@ -382,7 +382,9 @@ class DEGMM(Projected, Mixture):
         with precision_of(self._precision):
             graph = nets.structure(self._make, self._sizes)
             gamma = responsibilities(graph, self._network, self._reference, ensembles)
-        return np.ascontiguousarray(gamma[self._order].T)
+        gamma = np.ascontiguousarray(gamma[self._order].T)
+        self._check_sound(np.isfinite(gamma).all(axis=1))
+        return gamma
 
     def _log_prior(self, context: Any, n: int) -> Float[np.ndarray, "K n"] | None:
         given = self._checked_context(context, n)

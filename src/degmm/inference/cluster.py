@@ -75,7 +75,7 @@ def page_groups(sizes: Sequence[int], values: int, dtype: Any, n_threads: int) -
 
 def page_of(blocks: Sequence[BlockMoments], scaling: Scaling, unit: float, n_components: int) -> Page:
     """Return the moments of consecutive blocks as a pass over them wants them."""
-    moved = [in_standard_units(b.moments, b.units, b.weight_unit, scaling, unit) for b in blocks]
+    moved = [in_standard_units(b.moments, b.units, b.weight_unit, scaling, unit, b.number) for b in blocks]
     moments = joined(moved)
     form, size = type(moments.scatter), moments.scatter.values.shape[0]
     values = values_of_a_pass(moments.n_features, n_components, form, size)

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from degmm.ensembles.arrays import doubles_of, labelled, members_of, without_masks
+from degmm.ensembles.arrays import check_size, doubles_of, labelled, members_of, without_masks
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.matching import in_order, of_cases
 
+AXES = ("case", "member", "variable")
 TIES = 1
 """Of the random numbers that settle ties: with the seed that others have, they are others than theirs"""
 
@@ -87,6 +88,8 @@ def numbers(name: str, values: Any) -> np.ndarray:
     found = doubles_of(values, name)
     if np.isinf(found).any():
         raise ValueError(f"{name}: infinite values; set what is missing to NaN")
+    axes = AXES if name == "X" else AXES[:1] + AXES[2:]
+    check_size(found, name, axes[: found.ndim] if found.ndim <= len(axes) else ("axis",) * found.ndim)
     return found
 
 

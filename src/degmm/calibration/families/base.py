@@ -42,6 +42,8 @@ class PredictiveFamily:
     """mean(*θ)"""
     std: Callable[..., Any]
     """std(*θ)"""
+    limited: Callable[..., Any] | None = None
+    """limited(*θ) of NumPy arrays: where a distribution cannot have the scale that is asked for"""
     from_zero: bool = False
     """Whether values are of at least 0, so that the zero of y has a meaning"""
     shifted: bool = False

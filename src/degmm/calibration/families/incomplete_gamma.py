@@ -1,4 +1,4 @@
-"""The regularised incomplete gamma function P(a, x), its logarithm, derivatives and inverse, for a, x > 0.
+"""The regularised incomplete gamma function P(a, x), its logarithm and derivatives, for a up to 1000, x > 0.
 
 JAX's own iterates fractions and series for all values at once, until the slowest ends. Here the number of
 steps is fixed, and small. P(a, x) = x^a e^−x / Γ(a + 1) · S(a, x), where S has positive terms alone,
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
 from jaxtyping import Float
 
 from degmm.arrays import Array
@@ -30,10 +29,6 @@ STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 """log Γ(a + 1) = a log a − a + log √(2πa) + Σ_k of these over a^(2k + 1)"""
 STIRLING_FROM = 16.0
 """Shape from which that holds to 1e-17"""
-MOST_STEPS = 60
-"""Of Newton's method for the quantile"""
-HALVED = 4
-"""Of so many steps one halves the bracket"""
 
 
 class _Steps(NamedTuple):
@@ -199,61 +194,3 @@ def _stirling(a: Any) -> tuple[Any, Any]:
     square = inverse * inverse
     slope = polynomial([(2 * k + 1) * value for k, value in enumerate(STIRLING)], square)
     return inverse * polynomial(STIRLING, square), -square * slope
-
-
-@jax.custom_jvp
-def gamma_quantile(a: Float[Array, "..."], p: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return x with P(a, x) = p, for a > 0 and 0 < p < 1.
-
-    Newton's method within a bracket, to about 1e-12 of the probability; its derivatives by a and p are
-    those of the root.
-    """
-    a, p = jnp.broadcast_arrays(a, p)
-    # P(a, x) ≤ x^a / Γ(a + 1) bounds the root from below.
-    low = jnp.maximum((jnp.log(p) + log_factorial(a)) / a, -650.0)
-    high = jnp.log(a + 12 * jnp.sqrt(a) + 45)
-    low = jnp.minimum(low, high)
-    eps = jnp.finfo(a.dtype).eps
-    rounding = eps * (1 + a)  # of 1 − P
-    target = jnp.log(p) - jnp.log(jnp.maximum(1 - p, rounding))
-    slack = 1e4 * eps
-
-    def step(state: Any) -> Any:
-        i, low, high, at, _ = state
-        x = jnp.exp(at)
-        log_p = log_gamma_cdf(a, x)
-        above = jnp.maximum(-jnp.expm1(log_p), rounding)
-        apart = log_p - jnp.log(above) - target
-        low, high = jnp.where(apart < 0, at, low), jnp.where(apart < 0, high, at)
-        slope = jnp.exp(jnp.log(a) + log_gamma_weight(a, x) - log_p) / above
-        change = -apart / jnp.where(slope > 0, slope, 1)
-        # log[P/(1 − P)] is nearly linear in log x below the median, in x above
-        newton = at + jnp.where(target > 0, jnp.log1p(jnp.maximum(change, -0.9)), change)
-        inside = slope > 0
-        # each step squares the error, down to that of the rounding
-        noise = 64 * (eps * (1 + a + jnp.abs(log_p)) + rounding / above)
-        found = inside & (jnp.abs(change) * slope <= jnp.sqrt(eps) + noise)
-        halved = ~found & (i % HALVED == HALVED - 1)
-        held = jnp.clip(newton, low, high)
-        return i + 1, low, high, jnp.where(inside & ~halved, held, (low + high) / 2), found
-
-    def unfinished(state: Any) -> Any:
-        i, low, high, _, found = state
-        # a NaN, which never ends, does not keep the others waiting
-        return jnp.any(~found & (high - low > slack)) & (i < MOST_STEPS)
-
-    cubed = 1 - 1 / (9 * a) + ndtri(p) / (3 * jnp.sqrt(a))  # Wilson and Hilferty 1931
-    first = jnp.clip(jnp.log(a) + 3 * jnp.log(jnp.maximum(cubed, 0.05)), low, high)
-    start = (jnp.zeros((), jnp.int32), low, high, first, jnp.zeros(a.shape, bool))
-    at = jax.lax.while_loop(unfinished, step, start)[3]
-    return jnp.exp(at)
-
-
-@gamma_quantile.defjvp
-def _gamma_quantile_jvp(primals: Any, tangents: Any) -> Any:
-    (a, p), (da, dp) = primals, tangents
-    x = gamma_quantile(a, p)
-    by_a = jax.jvp(gamma_cdf, (a + 0 * x, x), (jnp.ones_like(x), jnp.zeros_like(x)))[1]
-    density = jnp.exp(jnp.log(a) + log_gamma_weight(a, x)) / x
-    sound = (density > 0) & jnp.isfinite(density)
-    return x, jnp.where(sound, (dp - by_a * da) / jnp.where(sound, density, 1), 0)
