@@ -28,7 +28,9 @@ def notes_of(path, **options):
 # --- numbers that stand for what is missing -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("codes", [[-999.0], [-999, -888], [-99.99], [9999], [-999, 9999], [-1e34], [32767], [-77.7]])
+@pytest.mark.parametrize(
+    "codes", [[-999.0], [-999, -888], [-99.99], [9999], [-999, 9999], [-1e34], [32767], [-77.7]]
+)
 def test_codes_are_pointed_out(codes, tmp_path):
     members = X.copy()
     for k, code in enumerate(codes):
@@ -43,11 +45,15 @@ def test_codes_of_observations_are_pointed_out_too(tmp_path):
     seen = rng.normal(size=N).round(1)
     seen[::7] = -999
     notes = notes_of(wide(tmp_path / "a.csv", obs_t=seen))
-    assert any("observations of t: -999, far from all other values, is there 6 times" in note for note in notes)
+    assert any(
+        "observations of t: -999, far from all other values, is there 6 times" in note for note in notes
+    )
     assert not any(note.startswith("t:") for note in notes)
 
 
-@pytest.mark.parametrize("values", [np.maximum(X, 0), np.where(X > 0, 100, X), 50 + X, np.round(X), X * 0 + 255])
+@pytest.mark.parametrize(
+    "values", [np.maximum(X, 0), np.where(X > 0, 100, X), 50 + X, np.round(X), X * 0 + 255]
+)
 def test_usual_values_are_not(values, tmp_path):
     assert not any("far from" in note for note in notes_of(wide(tmp_path / "a.csv", values)))
 
@@ -100,10 +106,15 @@ def test_what_never_differs_within_a_case_is_a_label(tmp_path):
     fields().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     np.savez(tmp_path / "a.npz", X=np.stack([X, HEIGHTS], axis=2), variables=["t", "height"])
     wide(tmp_path / "a.csv", **{f"height_m{m + 1:02d}": HEIGHTS[:, m] for m in range(M)})
-    for data in (Ensemble.from_xarray(fields()), *(read_ensemble(tmp_path / f"a.{e}") for e in ("nc", "npz", "csv"))):
+    for data in (
+        Ensemble.from_xarray(fields()),
+        *(read_ensemble(tmp_path / f"a.{e}") for e in ("nc", "npz", "csv")),
+    ):
         assert data.variables == ("t",)
         np.testing.assert_allclose(data.coords["height"], HEIGHTS[:, 0], rtol=1e-6)
-        assert any("labels of cases, since they never differ within one: height" in note for note in data.notes)
+        assert any(
+            "labels of cases, since they never differ within one: height" in note for note in data.notes
+        )
     assert read_ensemble(tmp_path / "a.nc", variables=["t", "height"]).variables == ("t", "height")
 
 
@@ -127,7 +138,9 @@ def test_a_model_of_a_variable_takes_it_as_a_label_too():
     )
 
 
-@pytest.mark.parametrize("names", [["depth_m10", "depth_m20"], ["wind.m10"], ["area_m2", "volume_m3"], ["gauge_number_2"]])
+@pytest.mark.parametrize(
+    "names", [["depth_m10", "depth_m20"], ["wind.m10"], ["area_m2", "volume_m3"], ["gauge_number_2"]]
+)
 def test_columns_of_few_members_beside_many(names, tmp_path):
     many = pd.DataFrame(rng.normal(size=(N, 10)), columns=[f"q_m{m + 1:02d}" for m in range(10)])
     table = many.assign(**dict.fromkeys(names, 1.5))
@@ -143,12 +156,20 @@ def test_columns_of_few_members_beside_many(names, tmp_path):
 def test_a_case_that_recurs_is_told_of(tmp_path):
     again = np.repeat(X[:1], N, axis=0)
     notes = notes_of(wide(tmp_path / "a.csv", again))
-    assert any(note.startswith("39 cases of 40 are copies of others, value by value (one is there 40 times)") for note in notes)
+    assert any(
+        note.startswith("39 cases of 40 are copies of others, value by value (one is there 40 times)")
+        for note in notes
+    )
     half = np.concatenate([X[:20], X[:20]])
     assert any("20 cases of 40 are copies" in note for note in notes_of(wide(tmp_path / "b.csv", half)))
 
 
 def test_cases_that_are_alike_by_nature_are_not(tmp_path):
-    for values in (X, np.zeros((N, M)), np.where(X < 3, 0, X), X * np.nan + np.where(np.arange(M) < 1, 1, np.nan)):
+    for values in (
+        X,
+        np.zeros((N, M)),
+        np.where(X < 3, 0, X),
+        np.where(np.arange(M) < 1, np.ones((N, 1)), np.nan),
+    ):
         notes = notes_of(wide(tmp_path / "a.csv", values))
         assert not any("copies" in note for note in notes)

@@ -86,7 +86,9 @@ def test_stations_of_one_date():
 
 def test_several_variables_with_a_height_of_one_place():
     both = np.stack([X, X[::-1]], axis=2), np.stack([Y, Y[::-1]], axis=1)
-    forecasts = xr.DataArray(both[0], dims=("time", "member", "variable"), coords={"time": DAYS, "variable": ["a", "b"]})
+    forecasts = xr.DataArray(
+        both[0], dims=("time", "member", "variable"), coords={"time": DAYS, "variable": ["a", "b"]}
+    )
     seen = xr.DataArray(both[1], dims=("time", "variable"), coords={"time": DAYS, "variable": ["a", "b"]})
     for observed in (seen, seen.expand_dims("height"), seen.expand_dims("height", axis=2)):
         np.testing.assert_array_equal(energy_score(forecasts, observed), energy_score(*both))
@@ -96,7 +98,11 @@ def test_a_model_predicts_one_forecast():
     model = GMM(1, n_init=1).fit(FORECASTS.isel(member=[0]))
     one = FORECASTS.isel(member=[0])
     expected = float(model.score_samples(one)[3])
-    for today in (one.isel(time=3), one.isel(time=[3]), FORECASTS.isel(time=3, member=0)):
+    for today in (
+        one.isel(time=3),
+        one.isel(time=[3]),
+        FORECASTS.assign_coords(member=range(M)).isel(time=3, member=0),
+    ):
         assert float(np.ravel(model.score_samples(today))[0]) == pytest.approx(expected)
 
 
@@ -135,10 +141,16 @@ def test_places_in_single_precision(other):
 
 def test_dates_that_miss_the_hour_by_rounding():
     hours = pd.date_range("2020-01-01", periods=4, freq="h")
-    fractions = (43830 + np.arange(4) / 24) * 86400e6  # microseconds since 1900, as a file has fractions of days
+    fractions = (
+        43830 + np.arange(4) / 24
+    ) * 86400e6  # microseconds since 1900, as a file has fractions of days
     rounded = np.datetime64("1900-01-01", "us") + (fractions + [0, 3, -2, 1]).astype("m8[us]")
     forecasts = xr.DataArray(X[:4], dims=("time", "member"), coords={"time": rounded})
-    observed = xr.DataArray(Y[3::-1], dims="time", coords={"time": hours[::-1] + (rounded[0] - hours[0].to_numpy()).astype("m8[D]")})
+    observed = xr.DataArray(
+        Y[3::-1],
+        dims="time",
+        coords={"time": hours[::-1] + (rounded[0] - hours[0].to_numpy()).astype("m8[D]")},
+    )
     np.testing.assert_array_equal(crps_ensemble(forecasts, observed), crps_ensemble(X[:4], Y[:4]))
 
 
@@ -158,6 +170,11 @@ def test_names_of_other_types(kind):
 
 
 def test_dates_of_pandas_in_a_zone_and_as_periods():
-    for days in (DAYS.tz_localize("UTC"), DAYS.to_period("D"), DAYS.astype("datetime64[s]"), DAYS.strftime("%Y%m%d")):
+    for days in (
+        DAYS.tz_localize("UTC"),
+        DAYS.to_period("D"),
+        DAYS.astype("datetime64[s]"),
+        DAYS.strftime("%Y%m%d"),
+    ):
         observed = xr.DataArray(Y[::-1], dims="time", coords={"time": np.asarray(days)[::-1]})
         np.testing.assert_array_equal(crps_ensemble(FORECASTS, observed), crps_ensemble(X, Y))

@@ -347,11 +347,15 @@ def test_columns_of_members_of_other_archives(name):
 # --- what programs make of tables ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("index", [None, ["Wien", "Graz", "Linz"], ["2020-01-01", "2020-01-02", "2020-01-03"]])
+@pytest.mark.parametrize(
+    "index", [None, ["Wien", "Graz", "Linz"], ["2020-01-01", "2020-01-02", "2020-01-03"]]
+)
 def test_an_index_that_was_written_without_a_name(index, tmp_path):
     table = wide() if index is None else wide().set_axis(index, axis=0)
     table.to_csv(tmp_path / "a.csv")
-    table.set_axis(table.index.astype(str) if index else table.index, axis=0).to_parquet(tmp_path / "a.parquet")
+    table.set_axis(table.index.astype(str) if index else table.index, axis=0).to_parquet(
+        tmp_path / "a.parquet"
+    )
     for name in ("a.csv", "a.parquet"):
         found = read_ensemble(tmp_path / name)
         assert found.shape == Ensemble.from_dataframe(wide()).shape
@@ -389,7 +393,9 @@ def test_tables_of_arrow_types():
     pa = pytest.importorskip("pyarrow")
     days = pd.date_range("2020-01-01", periods=3, tz="UTC")
     table = wide(day=days, note=["a", None, "b"], lead=pd.to_timedelta([6, 12, 18], unit="h"))
-    arrow = table.convert_dtypes(dtype_backend="pyarrow").astype({"day": pd.ArrowDtype(pa.timestamp("ns", "UTC"))})
+    arrow = table.convert_dtypes(dtype_backend="pyarrow").astype(
+        {"day": pd.ArrowDtype(pa.timestamp("ns", "UTC"))}
+    )
     found, expected = Ensemble.from_dataframe(arrow), Ensemble.from_dataframe(table)
     np.testing.assert_array_equal(found.values, expected.values)
     np.testing.assert_array_equal(found.coords["day"], days.tz_localize(None))
@@ -403,8 +409,12 @@ def test_tables_of_arrow_types():
         lambda text: text.replace("\n", "\r\n"),
         lambda text: text.replace(",", ";"),
         lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",", ", "),
         lambda text: text.replace(",", " , "),
-        lambda text: "\n".join(",".join(f'"{cell}"' for cell in row.split(",")) for row in text.split("\n")[:-1]) + "\n",
+        lambda text: (
+            "\n".join(",".join(f'"{cell}"' for cell in row.split(",")) for row in text.split("\n")[:-1])
+            + "\n"
+        ),
         lambda text: text + "\n\n",
     ],
 )
@@ -436,7 +446,13 @@ def test_cells_that_are_no_numbers_are_named(cell, message, form, tmp_path):
         rows = ["date;t_m01;t_m02", "2020-01-01;1.5;2.5", f"2020-01-02;0.5;{cell}"]
         name, row = "t_m02", 1
     else:
-        rows = ["date;member;t", "2020-01-01;1;1.5", "2020-01-01;2;2.5", "2020-01-02;1;0.5", f"2020-01-02;2;{cell}"]
+        rows = [
+            "date;member;t",
+            "2020-01-01;1;1.5",
+            "2020-01-01;2;2.5",
+            "2020-01-02;1;0.5",
+            f"2020-01-02;2;{cell}",
+        ]
         name, row = "t", 3
     (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
     with pytest.raises(ValueError, match=f"column '{name}', row {row}: .*{message}"):
@@ -444,9 +460,14 @@ def test_cells_that_are_no_numbers_are_named(cell, message, form, tmp_path):
 
 
 def test_a_long_table_of_decimal_commas(tmp_path):
-    rows = ["date;member;height;t", *(f"2020-01-0{d};{m};{400 + d}.5;{d + m},25" for d in (1, 2) for m in (1, 2))]
+    rows = [
+        "date;member;height;t",
+        *(f"2020-01-0{d};{m};{400 + d}.5;{d + m},25" for d in (1, 2) for m in (1, 2)),
+    ]
     (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
-    with pytest.raises(ValueError, match="column 't', row 0: '2,25' is no number; write decimals with a point"):
+    with pytest.raises(
+        ValueError, match="column 't', row 0: '2,25' is no number; write decimals with a point"
+    ):
         read_ensemble(tmp_path / "a.csv")
 
 
@@ -454,7 +475,10 @@ def test_a_long_table_of_decimal_commas(tmp_path):
 def test_names_of_compact_dates(name):
     found = Ensemble.from_dataframe(wide(**{name: [2020013100, 2020013112, 2020020100]}))
     assert found.coords[name].dtype.kind == "M"
-    assert Ensemble.from_dataframe(wide(station=[20200131, 20200132, 20200133])).coords["station"].dtype.kind == "i"
+    assert (
+        Ensemble.from_dataframe(wide(station=[20200131, 20200132, 20200133])).coords["station"].dtype.kind
+        == "i"
+    )
 
 
 def test_the_time_of_cases_with_several_dates():

@@ -19,7 +19,18 @@ DAYS = pd.date_range("2020-01-01", periods=40)
 SAME = [
     ("K", "kelvin", "Kelvin", "degK", "deg K", "degree_Kelvin"),
     ("degC", "°C", "Celsius", "degrees_Celsius", "degree_C", "deg C", "C", "ºC", "celsius", "degrees C"),
-    ("m s-1", "m/s", "m s**-1", "m s^-1", "m.s-1", "M/S", "meters per second", "metre second-1", "ms-1", "m s⁻¹"),
+    (
+        "m s-1",
+        "m/s",
+        "m s**-1",
+        "m s^-1",
+        "m.s-1",
+        "M/S",
+        "meters per second",
+        "metre second-1",
+        "ms-1",
+        "m s⁻¹",
+    ),
     ("kg m-2", "kg/m2", "kg m**-2", "kg m^-2", "mm", "millimetres", "kg/m^2"),
     ("mm d-1", "mm/day", "kg m-2 day-1", "mm per day", "mm/d"),
     ("kg m-2 s-1", "kg/m2/s", "mm s-1", "mm/s", "kg m**-2 s**-1", "s-1 kg m-2"),
@@ -46,7 +57,15 @@ def test_spellings_of_one_unit(names):
 @pytest.mark.parametrize(
     "pair",
     [
-        *(("K", "degC"), ("degC", "degF"), ("Pa", "hPa"), ("mPa", "MPa"), ("m", "mm"), ("m", "cm"), ("g", "kg")),
+        *(
+            ("K", "degC"),
+            ("degC", "degF"),
+            ("Pa", "hPa"),
+            ("mPa", "MPa"),
+            ("m", "mm"),
+            ("m", "cm"),
+            ("g", "kg"),
+        ),
         *(("%", "1"), ("m s-1", "kt"), ("m s-1", "m s"), ("0.1 mm", "mm"), ("mm h-1", "mm d-1"), ("J", "W")),
     ],
 )
@@ -79,7 +98,9 @@ def test_numbers_that_cannot_be_in_one_unit(kind, tmp_path):
     assert told_apart(members, observed) == units
     table = pd.DataFrame(members, columns=[f"x_m{m}" for m in range(5)]).assign(obs_x=observed, date=DAYS)
     table.to_csv(tmp_path / "a.csv", index=False)
-    assert any(f"as in {units[0]} and in {units[1]}" in note for note in read_ensemble(tmp_path / "a.csv").notes)
+    assert any(
+        f"as in {units[0]} and in {units[1]}" in note for note in read_ensemble(tmp_path / "a.csv").notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +124,9 @@ def test_models_tell_of_values_without_a_unit():
     data = Ensemble.from_numpy(PRESSURE[..., None], ["sp"], units=("Pa",), observations=PRESSURE[:, 0])
     model, emos = GMM(1, n_init=1).fit(data.take_members([0])), EMOS().fit(data)
     for call in (lambda x: model.predict(x[:, :1]), emos.predict):
-        with pytest.warns(UserWarning, match="X: variable 0 has values about 10.* fitted to values about 1.*'Pa'"):
+        with pytest.warns(
+            UserWarning, match="X: variable 0 has values about 10.* fitted to values about 1.*'Pa'"
+        ):
             call(PRESSURE[..., None] / 100)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -113,7 +136,9 @@ def test_models_tell_of_values_without_a_unit():
 
 
 def test_units_of_grib_and_netcdf_go_together():
-    members = xr.DataArray(MEMBERS, dims=("time", "number"), coords={"time": DAYS}, attrs={"units": "m s**-1"})
+    members = xr.DataArray(
+        MEMBERS, dims=("time", "number"), coords={"time": DAYS}, attrs={"units": "m s**-1"}
+    )
     seen = xr.DataArray(OBSERVED, dims="time", coords={"time": DAYS}, attrs={"units": "m/s"})
     assert crps_ensemble(members, seen).shape == (40,)
     with pytest.raises(ValueError, match="y: in 'knots'"):

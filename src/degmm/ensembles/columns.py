@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from degmm.ensembles.times import ISO_DATE, NAMED_AS_TIME, TIME_NAMES, as_times, compact_times
+from degmm.ensembles.times import (
+    ISO_DATE,
+    NAMED_AS_TIME,
+    TIME_NAMES,
+    as_nanoseconds,
+    as_times,
+    compact_times,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +21,8 @@ if TYPE_CHECKING:
 OBSERVED = re.compile(r"(?:obs|observation)_(?P<first>.+)|(?P<last>.+)_(?:obs|observation)")
 UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
 """Columns that an index without a name became in a file"""
+NOTHING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+"""What pandas reads as missing where no blanks are about it"""
 COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 """A number with a decimal comma"""
 OTHER_DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)|\d{4}[./]\d{1,2}[./]\d{1,2}(?!\d)")
@@ -133,7 +142,7 @@ def _stripped(column: "pd.Series") -> np.ndarray | None:
         return None
     stripped = cells.copy()
     for k in changed:
-        stripped[k] = plain[k] or None
+        stripped[k] = None if plain[k] in NOTHING else plain[k]
     return stripped
 
 
@@ -141,13 +150,13 @@ def _dates(column: "pd.Series") -> np.ndarray | None:
     """Return the dates in a column, if it is one of dates."""
     name, kind = str(column.name), column.dtype.kind
     if kind == "M" and isinstance(column.dtype, np.dtype):
-        return column.to_numpy().astype("datetime64[ns]")
+        return as_nanoseconds(column.to_numpy())
     if kind in "iufO" and NAMED_AS_TIME.search(name):
         single = kind == "f" and getattr(column.dtype, "itemsize", 8) < 8
         numbers = column.to_numpy(np.float64, na_value=np.nan) if kind != "O" else column.to_numpy(object)
         times = None if single else compact_times(numbers)
         if times is not None:
-            return times.astype("datetime64[ns]")
+            return as_nanoseconds(times)
     if kind in "fiubcm":
         return None
     known = column.notna().to_numpy()
@@ -171,7 +180,7 @@ def _dates(column: "pd.Series") -> np.ndarray | None:
     listed[known] = cells
     times = as_times(listed)
     if times is not None:
-        return times.astype("datetime64[ns]")
+        return as_nanoseconds(times)
     for row in np.flatnonzero(known).tolist():
         if isinstance(column.iloc[row], str) and as_times(np.array([column.iloc[row]], object)) is None:
             if len(column.iloc[row].strip()) > len("2020-01-31T00:00:00.000000000+00:00"):

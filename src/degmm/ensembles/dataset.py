@@ -79,7 +79,7 @@ def dataset_of(array: Any, name: str, options: dict[str, Any]) -> tuple["xr.Data
     variable = str(array.name) if array.name and array.name not in taken else NAMELESS
     dataset = with_single_member(array.to_dataset(name=variable), options.get("member_dim"))
     try:
-        member, last = find_member_dim(dataset, options.get("member_dim")), str(array.dims[-1])
+        member, last = find_member_dim(dataset, options.get("member_dim")), str(("", *array.dims)[-1])
         like_numpy = array.ndim == 3 and array.dims[1] == member and array.shape[2] > 1
         named = {*VARIABLE_NAMES, *(options.get("feature_dims") or ())}
         if like_numpy and not {*map(str, array.dims)} & named:

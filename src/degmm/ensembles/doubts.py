@@ -75,8 +75,9 @@ def _repeated(data: Ensemble) -> list[str]:
     n, M, D = data.shape
     if M * D < LEAST_NUMBERS or n < 2 or n * M * D > MOST:
         return []
-    values = np.where(np.isnan(data.values), np.inf, data.values)
-    varied = values[(values != values[:, :1]).any(axis=(1, 2))]
+    absent = np.isnan(data.values)
+    high, low = np.where(absent, -np.inf, data.values), np.where(absent, np.inf, data.values)
+    varied = low[(high.max(axis=1) > low.min(axis=1)).any(axis=1)]
     times = np.array([*Counter(row.tobytes() for row in varied).values()], int)
     if not times.size:
         return []

@@ -360,4 +360,6 @@ class Ensemble:
 def for_all(labels: Any, n: int) -> np.ndarray:
     """Return labels of n cases, of which a single one is that of all."""
     labels = np.asarray(labels)
-    return np.repeat(labels.reshape(1), n) if labels.shape == () or (labels.shape == (1,) and n > 1) else labels
+    return (
+        np.repeat(labels.reshape(1), n) if labels.shape == () or (labels.shape == (1,) and n > 1) else labels
+    )

@@ -243,4 +243,6 @@ def _stands_alone(values: np.ndarray, others: np.ndarray, number: float) -> bool
     span = float(np.ptp(others.astype(np.float64)))
     # rain is often 0, and a level is often the same
     usual, frequent = _is_code(number), _is_frequent(values, number)
-    return number != 0 and gap > 0 and ((usual and gap > span) or (frequent and gap > FAR * span and span > 0))
+    return (
+        number != 0 and gap > 0 and ((usual and gap > span) or (frequent and gap > FAR * span and span > 0))
+    )

@@ -121,10 +121,11 @@ def with_single_member(
     others = {*OBSERVATION_NAMES, *paired_names([str(v) for v in dataset.data_vars]), observation}
     others |= {v.attrs.get("bounds", v.encoding.get("bounds")) for v in dataset.variables.values()}
     dataset = dataset.set_coords(found[0])
+    alone = not any(v.dims for v in dataset.data_vars.values())
     members = [
         name
         for name, v in dataset.data_vars.items()
-        if v.dims and is_numeric(v) and name not in others and ROLE not in v.attrs
+        if (v.dims or alone) and is_numeric(v) and name not in others and ROLE not in v.attrs
     ]
     return dataset.assign({name: dataset[name].expand_dims(found[0], axis=-1) for name in members})
 

@@ -65,7 +65,7 @@ def _plain_attribute(value: Any) -> Any:
     if isinstance(value, Mapping | bool | np.bool_) or value is None:
         return json.dumps(value, default=str)
     array = np.asarray(value)
-    return value if array.dtype.kind in "iufSU" and array.ndim < 2 else json.dumps(_listed(array), default=str)
+    return value if array.dtype.kind in "iufS" and array.ndim < 2 else json.dumps(_listed(array), default=str)
 
 
 def _listed(array: np.ndarray) -> Any:

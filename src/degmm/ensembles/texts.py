@@ -1,9 +1,14 @@
 """Labels as text, the same however a file stores them."""
 
 import datetime
+import re
 from typing import Any
 
 import numpy as np
+
+
+WHOLE = re.compile(r"-?\d+\.0+")
+"""A whole number as text that was a float"""
 
 
 def texts_of(labels: Any, purpose: str, name: str) -> np.ndarray:
@@ -68,7 +73,8 @@ def text_of(label: Any) -> str:
         return label.decode("utf-8", "replace").strip()
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
-    return str(label).strip()
+    text = str(label).strip()
+    return text.partition(".")[0] if WHOLE.fullmatch(text) else text
 
 
 def is_missing(label: Any) -> bool:

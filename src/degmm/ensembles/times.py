@@ -60,6 +60,16 @@ def as_times(labels: Any) -> np.ndarray | None:
         return None
 
 
+def as_nanoseconds(times: np.ndarray) -> np.ndarray:
+    """Return dates in nanoseconds, as pandas long had them, if these hold them: from 1678 to 2261."""
+    years = times[~np.isnat(times)].astype("datetime64[Y]").astype(int) + 1970
+    return (
+        times.astype("datetime64[ns]")
+        if years.size == 0 or 1678 <= years.min() <= years.max() <= 2261
+        else times
+    )
+
+
 def compact_times(labels: Any) -> np.ndarray | None:
     """Return whole numbers such as 20200131 as datetime64 if all of them are dates so written, or None.
 
@@ -156,6 +166,7 @@ def _of_calendar(date: Any) -> np.datetime64:
         return np.datetime64("NaT")
     if isinstance(date, np.datetime64):
         return date
+    date = getattr(date, "start_time", date)  # of a month or a year of pandas
     if isinstance(date, datetime.datetime) and date.tzinfo is not None:
         date = date.astimezone(datetime.UTC)
     year, month, day, hour, minute, second = (int(getattr(date, part, 0)) for part in CALENDAR_DATE)
