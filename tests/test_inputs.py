@@ -15,10 +15,10 @@ from degmm.calibration import EMOS, Forecast
 from degmm.cli.regime_pictures import draw_regimes, has_times
 from degmm.cli.tabular import write_table
 from degmm.ensembles import ContextRecipe, as_members
-from degmm.ensembles.names import same_unit
 from degmm.ensembles.storable import storable
 from degmm.ensembles.texts import texts_of
 from degmm.ensembles.times import as_times, compact_times, find_times, times_of
+from degmm.ensembles.units import same_unit
 from degmm.plotting import new_figure
 from degmm.plotting import responsibilities as draw
 from degmm.results import netcdf_bytes
@@ -199,6 +199,12 @@ WRITTEN = {
     "days of Python": [day.date() for day in DAYS],
     "datetime64 in objects": np.array([np.datetime64(day) for day in TEXT_DAYS], object),
     "periods": pd.period_range("2020-01-30", periods=4, freq="D").to_numpy(),
+    "with underscores": np.array([f"{day}_00:00:00" for day in TEXT_DAYS], "S19"),
+    "in words": [f"{day} 00 UTC" for day in TEXT_DAYS],
+    "basic with blanks": [f"{day.replace('-', '')} 0000" for day in TEXT_DAYS],
+    "in another zone": [f"{day}T01:00:00+01:00" for day in TEXT_DAYS],
+    "of pandas in a zone": pd.DatetimeIndex(TEXT_DAYS, tz="Europe/Vienna") + pd.Timedelta("1h"),
+    "objects of pandas": np.array(list(DAYS), object),
     "compact": [20200130, 20200131, 20200201, 20200202],
     "compact hours": [2020013000, 2020013100, 2020020100, 2020020200],
     "compact minutes": [202001300000, 202001310000, 202002010000, 202002020000],
@@ -364,14 +370,15 @@ def test_notes_say_why_variables_are_left_out():
     data = xr.Dataset(
         {
             "t": (("time", "member"), rng.normal(size=(6, 3))),
-            "mwp": (("time", "member"), rng.integers(3, 9, (6, 3)).astype("m8[ns]")),
+            "onset": (("time", "member"), np.full((6, 3), DAYS[0])),
             "rain": (("time", "member"), rng.random((6, 3)) < 0.5),
             "hres": ("time", rng.normal(size=6)),
         }
     )
     notes = Ensemble.from_xarray(data).notes
     assert "left out, without members: hres" in notes
-    assert "left out, no numbers: mwp (timedelta64[ns]), rain (bool)" in notes
+    assert any(note.startswith("left out, no numbers: onset (datetime64") for note in notes)
+    assert any(note.endswith("rain (bool)") for note in notes)
 
 
 def test_temperatures_without_a_unit_that_cannot_be_those_of_the_fit():

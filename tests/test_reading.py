@@ -453,3 +453,28 @@ def test_today_is_predicted_by_a_model_of_an_archive(tmp_path):
     today = read_ensemble(write(dated().isel(time=3), tmp_path / "b.nc"))
     model = GMM(1, n_init=1, random_state=0).fit(archive.take_members([0]))
     assert len(model.predict(today.take_members([0]))) == 1
+
+
+# --- what is not there ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_chunks_that_are_not_in_a_store_are_told_of(tmp_path, zarr_format):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=zarr_format)
+    names = {"dimension_names": ["time", "member"]} if zarr_format == 3 else {}
+    array = group.create_array("t", shape=X.shape, chunks=(2, 3), dtype="float64", fill_value=0.0, **names)
+    if zarr_format == 2:
+        array.attrs["_ARRAY_DIMENSIONS"] = ["time", "member"]
+    array[:4] = X[:4] + 10
+    found = read_ensemble(tmp_path / "a.zarr")
+    assert "t: 1 of 3 chunks are not in the store, and are read as 0.0" in found.notes
+    array[4:] = X[4:] + 10
+    assert not any("chunks" in note for note in read_ensemble(tmp_path / "a.zarr").notes)
+
+
+@pytest.mark.parametrize("years", [("0850", "0851"), ("1000", "3000"), ("2300", "2301")])
+def test_dates_that_nanoseconds_do_not_hold(tmp_path, years):
+    (tmp_path / "a.csv").write_text("date,t_m1,t_m2\n" + "".join(f"{year}-07-01,1.5,2.5\n" for year in years))
+    found = read_ensemble(tmp_path / "a.csv").coords["date"]
+    assert found.astype("M8[D]").astype(str).tolist() == [f"{year}-07-01" for year in years]

@@ -7,6 +7,7 @@ import xarray as xr
 
 from degmm import Ensemble, read_ensemble
 from degmm.ensembles.columns import as_short
+from degmm.ensembles.times import find_times
 
 
 def wide(**columns):
@@ -341,3 +342,151 @@ def test_numbers_that_never_differ_within_a_case_are_labels():
 def test_columns_of_members_of_other_archives(name):
     found = Ensemble.from_dataframe(long().rename(columns={"member": name}))
     assert found.shape == (2, 3, 1)
+
+
+# --- what programs make of tables ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "index", [None, ["Wien", "Graz", "Linz"], ["2020-01-01", "2020-01-02", "2020-01-03"]]
+)
+def test_an_index_that_was_written_without_a_name(index, tmp_path):
+    table = wide() if index is None else wide().set_axis(index, axis=0)
+    table.to_csv(tmp_path / "a.csv")
+    table.set_axis(table.index.astype(str) if index else table.index, axis=0).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    for name in ("a.csv", "a.parquet"):
+        found = read_ensemble(tmp_path / name)
+        assert found.shape == Ensemble.from_dataframe(wide()).shape
+        names = [] if index is None else ["time" if index[0][0] == "2" else "index"]
+        assert [c for c in found.coords if c in ("index", "time") or "named" in c] == names
+    long().to_csv(tmp_path / "b.csv")
+    assert read_ensemble(tmp_path / "b.csv").shape == (2, 3, 1)
+
+
+def test_numbers_of_stations_keep_their_zeros(tmp_path):
+    rows = "station,lead,t_m01,t_m02\n06610,006,1.5,2.5\n10361,012,0.5,007\n"
+    (tmp_path / "a.csv").write_text(rows)
+    found = read_ensemble(tmp_path / "a.csv")
+    assert found.coords["station"].tolist() == ["06610", "10361"]
+    assert found.coords["lead"].tolist() == [6, 12]
+    np.testing.assert_array_equal(found.values[..., 0], [[1.5, 2.5], [0.5, 7]])
+
+
+@pytest.mark.parametrize("kind", ["category", "string", "object"])
+def test_stations_of_any_type_in_a_long_table(kind):
+    table = long().assign(station=np.repeat(["a", "b"], 3))
+    expected = Ensemble.from_dataframe(table)
+    if kind == "category":
+        column = pd.Categorical(table["station"], categories=["z", "b", "a", "c"])
+        table = table.assign(station=column, member=pd.Categorical(table["member"]))
+    else:
+        table = table.astype({"station": kind})
+    found = Ensemble.from_dataframe(table)
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found.values, expected.values)
+    assert found.coords["station"].tolist() == ["a", "b"]
+
+
+def test_tables_of_arrow_types():
+    pa = pytest.importorskip("pyarrow")
+    days = pd.date_range("2020-01-01", periods=3, tz="UTC")
+    table = wide(day=days, note=["a", None, "b"], lead=pd.to_timedelta([6, 12, 18], unit="h"))
+    arrow = table.convert_dtypes(dtype_backend="pyarrow").astype(
+        {"day": pd.ArrowDtype(pa.timestamp("ns", "UTC"))}
+    )
+    found, expected = Ensemble.from_dataframe(arrow), Ensemble.from_dataframe(table)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.coords["day"], days.tz_localize(None))
+    assert found.coords["note"].tolist() == ["a", "", "b"]
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",", ", "),
+        lambda text: text.replace(",", " , "),
+        lambda text: (
+            "\n".join(",".join(f'"{cell}"' for cell in row.split(",")) for row in text.split("\n")[:-1])
+            + "\n"
+        ),
+        lambda text: text + "\n\n",
+    ],
+)
+def test_dialects_of_csv(dialect, tmp_path):
+    rows = "date,t_m01,t_m02,obs_t\n2020-01-01,1.5,2.5,2\n2020-01-02,3.5,NA,4\n2020-01-03,3.5,4.1,\n"
+    (tmp_path / "a.csv").write_bytes(dialect(rows).encode())
+    found = read_ensemble(tmp_path / "a.csv")
+    np.testing.assert_allclose(found.values[..., 0], [[1.5, 2.5], [3.5, np.nan], [3.5, 4.1]])
+    np.testing.assert_array_equal(found.observations[:, 0], [2, 4, np.nan])
+    assert found.coords["date"].dtype.kind == "M"
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("1,5", "'1,5' is no number; write decimals with a point"),
+        ("1.013,2", "is no number"),
+        ("M", "'M' is no number; correct it, or leave the cell empty if it is missing"),
+        ("T", "'T' is no number"),
+        ("-", "'-' is no number"),
+        ("inf", "an infinite value"),
+        ("Infinity", "an infinite value"),
+        ("//", "'//' is no number"),
+    ],
+)
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_cells_that_are_no_numbers_are_named(cell, message, form, tmp_path):
+    if form == "wide":
+        rows = ["date;t_m01;t_m02", "2020-01-01;1.5;2.5", f"2020-01-02;0.5;{cell}"]
+        name, row = "t_m02", 1
+    else:
+        rows = [
+            "date;member;t",
+            "2020-01-01;1;1.5",
+            "2020-01-01;2;2.5",
+            "2020-01-02;1;0.5",
+            f"2020-01-02;2;{cell}",
+        ]
+        name, row = "t", 3
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(ValueError, match=f"column '{name}', row {row}: .*{message}"):
+        read_ensemble(tmp_path / "a.csv")
+
+
+def test_a_long_table_of_decimal_commas(tmp_path):
+    rows = [
+        "date;member;height;t",
+        *(f"2020-01-0{d};{m};{400 + d}.5;{d + m},25" for d in (1, 2) for m in (1, 2)),
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(
+        ValueError, match="column 't', row 0: '2,25' is no number; write decimals with a point"
+    ):
+        read_ensemble(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("name", ["MESS_DATUM", "YYYYMMDDHH", "init", "valid", "run", "Date", "cycle"])
+def test_names_of_compact_dates(name):
+    found = Ensemble.from_dataframe(wide(**{name: [2020013100, 2020013112, 2020020100]}))
+    assert found.coords[name].dtype.kind == "M"
+    assert (
+        Ensemble.from_dataframe(wide(station=[20200131, 20200132, 20200133])).coords["station"].dtype.kind
+        == "i"
+    )
+
+
+def test_the_time_of_cases_with_several_dates():
+    for names, told in {
+        ("init", "valid"): "valid",
+        ("Init_Time", "TIME"): "TIME",
+        ("run", "validity"): "validity",
+        ("DATE", "issue"): "DATE",
+    }.items():
+        dates = dict.fromkeys(names, pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"]))
+        assert find_times(Ensemble.from_dataframe(wide(**dates)))[0] == told

@@ -11,7 +11,14 @@ from degmm.ensembles.arrays import check_members, check_size, members_of, number
 from degmm.ensembles.context import named_context
 from degmm.estimators.checks import check_context
 from degmm.estimators.context_units import context_scaling, scaled_context
-from degmm.estimators.labels import context_given, matched, recipe_facts, restored_recipe, with_labels
+from degmm.estimators.labels import (
+    context_given,
+    matched,
+    recipe_facts,
+    restored_recipe,
+    tell_of_unlikely,
+    with_labels,
+)
 from degmm.scaling import Scaling
 from degmm.standard_units import ROUNDING
 
@@ -173,10 +180,12 @@ class PredictorRecipe:
             X = matched(X, self.variables, self.units, self.climatology)
         elif self.climatology is not None:
             raise ValueError("X: the fit is one of anomalies; pass an Ensemble or DataArray with dates")
-        known = member_statistics(values_of(X))
+        values = values_of(X)
+        known = member_statistics(values)
         n, D = known.mean.shape
         if self.n_features != D:
             raise ValueError(f"X: {D} variables, where the fit had {self.n_features}")
+        tell_of_unlikely(X, self.units, values, self.mean.centre[None])
         log_spread = (np.log(known.spread + self.floor) - self.spread.centre) / self.spread.scale
         columns = np.zeros((n, 0))
         if self.context is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.ensemble import Ensemble, for_all
 from degmm.ensembles.times import undated
 
 ARRAY_NAMES = ("X", "values", "forecast", "arr_0")
@@ -26,7 +26,8 @@ def read_npz(
     """Read arrays; nothing in the file is run.
 
     ``X`` is (n, M, D), or (n, D) for single members; beside it there may be ``variables``, ``units``,
-    ``members``, ``observations``, ``weights`` and ``context``; any other array of n labels is a coordinate.
+    ``members``, ``observations``, ``weights`` and ``context``; any other array of n labels, or of one for all
+    cases, is a coordinate.
     """
     for name, value in (("feature_dims", feature_dims), ("member_dim", member_dim)):
         if value:
@@ -61,7 +62,7 @@ def read_npz(
     names, units = arrays.pop("variables", None), arrays.pop("units", None)
     if "members" in arrays and arrays["members"].shape == (M,):
         labels["members"] = arrays.pop("members")
-    coords = {key: part for key, part in arrays.items() if part.shape == (n,)}
+    coords = {key: for_all(part, n) for key, part in arrays.items() if part.shape in ((n,), (), (1,))}
     data = Ensemble.from_numpy(
         X,
         None if names is None else [str(v) for v in np.atleast_1d(names)],

@@ -6,12 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from degmm.ensembles.times import ISO_DATE, NAMED_AS_TIME, TIME_NAMES, as_times, compact_times
+from degmm.ensembles.times import (
+    ISO_DATE,
+    NAMED_AS_TIME,
+    TIME_NAMES,
+    as_nanoseconds,
+    as_times,
+    compact_times,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OBSERVED = re.compile(r"(?:obs|observation)_(?P<first>.+)|(?P<last>.+)_(?:obs|observation)")
+UNNAMED = re.compile(r"Unnamed: \d+|__index_level_\d+__|")
+"""Columns that an index without a name became in a file"""
+NOTHING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+"""What pandas reads as missing where no blanks are about it"""
+COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+"""A number with a decimal comma"""
 OTHER_DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)|\d{4}[./]\d{1,2}[./]\d{1,2}(?!\d)")
 """Dates in which the day and the month cannot be told apart, or that are not as ISO 8601 has them"""
 
@@ -54,7 +67,7 @@ def with_labels(table: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
     if table.columns.nlevels > 1:
         raise ValueError("the table has columns of several levels; join them, as to t2m_m01")
     table = table.rename(columns=lambda name: str(name).strip())
-    table, nameless = _with_index(table)
+    table, nameless = _with_index(_with_written_index(table))
     names = list(table.columns)
     if len({*names}) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
@@ -91,6 +104,14 @@ def _with_index(table: "pd.DataFrame") -> "tuple[pd.DataFrame, list[str]]":
     return table.reset_index(), nameless
 
 
+def _with_written_index(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Return a table with the index that a column without a name was in a file, where it has no other."""
+    first = str(table.columns[0]) if len(table.columns) > 1 else "-"
+    if UNNAMED.fullmatch(first) is None or not _is_range(table.index) or table.index.name is not None:
+        return table
+    return table.set_index(first).rename_axis(None)
+
+
 def _is_range(index: "pd.Index") -> bool:
     import pandas as pd
 
@@ -121,23 +142,21 @@ def _stripped(column: "pd.Series") -> np.ndarray | None:
         return None
     stripped = cells.copy()
     for k in changed:
-        stripped[k] = plain[k] or None
+        stripped[k] = None if plain[k] in NOTHING else plain[k]
     return stripped
 
 
 def _dates(column: "pd.Series") -> np.ndarray | None:
     """Return the dates in a column, if it is one of dates."""
     name, kind = str(column.name), column.dtype.kind
-    if kind == "M":
-        if getattr(column.dtype, "tz", None) is not None:
-            column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-        return column.to_numpy().astype("datetime64[ns]")
+    if kind == "M" and isinstance(column.dtype, np.dtype):
+        return as_nanoseconds(column.to_numpy())
     if kind in "iufO" and NAMED_AS_TIME.search(name):
         single = kind == "f" and getattr(column.dtype, "itemsize", 8) < 8
         numbers = column.to_numpy(np.float64, na_value=np.nan) if kind != "O" else column.to_numpy(object)
         times = None if single else compact_times(numbers)
         if times is not None:
-            return times.astype("datetime64[ns]")
+            return as_nanoseconds(times)
     if kind in "fiubcm":
         return None
     known = column.notna().to_numpy()
@@ -161,7 +180,7 @@ def _dates(column: "pd.Series") -> np.ndarray | None:
     listed[known] = cells
     times = as_times(listed)
     if times is not None:
-        return times.astype("datetime64[ns]")
+        return as_nanoseconds(times)
     for row in np.flatnonzero(known).tolist():
         if isinstance(column.iloc[row], str) and as_times(np.array([column.iloc[row]], object)) is None:
             if len(column.iloc[row].strip()) > len("2020-01-31T00:00:00.000000000+00:00"):
@@ -185,7 +204,7 @@ def numbers_in(table: "pd.DataFrame", name: str) -> np.ndarray:
         if bad.any() or column.dtype.kind in "mM":
             row = int(np.argmax(bad))
             cell = column.iloc[row]
-            comma = isinstance(cell, str) and re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell)
+            comma = isinstance(cell, str) and COMMA.fullmatch(cell)
             fix = (
                 "write decimals with a point"
                 if comma
@@ -223,8 +242,10 @@ def check_no_stray_text(table: "pd.DataFrame", names: Sequence[str]) -> None:
         if column.dtype.kind in "fiubcmM":
             continue
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        bad = np.isnan(numbers) & column.notna().to_numpy()
-        if bad.any() and bad.mean() < 0.5 and (numbers[~np.isnan(numbers)] % 1 != 0).any():
+        known = column.notna().to_numpy()
+        bad = np.isnan(numbers) & known
+        commas = bad.any() and all(isinstance(c, str) and COMMA.fullmatch(c) for c in column[known])
+        if commas or (bad.any() and bad.mean() < 0.5 and (numbers[~np.isnan(numbers)] % 1 != 0).any()):
             numbers_in(table, name)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from degmm.ensembles.arrays import as_floats
+from degmm.ensembles.doubts import with_labels_told
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.layout import Layout, empty_like
 from degmm.ensembles.missing import told_of, without_codes, without_marked
@@ -13,15 +14,15 @@ from degmm.ensembles.names import (
     NAMELESS,
     VARIABLE_NAMES,
     case_labels,
-    check_units,
     find_member_dim,
     grid_labels,
     labels_of,
     selection,
     units_of,
 )
-from degmm.ensembles.roles import Roles, settled
+from degmm.ensembles.roles import Roles, settled, with_single_member
 from degmm.ensembles.times import undated
+from degmm.ensembles.units import check_units
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,7 +33,8 @@ def from_xarray(data: Any, *, name: str = "X", **options: Any) -> Ensemble:
     import xarray as xr
 
     if isinstance(data, xr.Dataset):
-        return from_dataset(data, **options)
+        found = from_dataset(data, **options)
+        return found if options.get("variables") is not None else with_labels_told(found)
     return from_dataarray(data, name=name, **options)
 
 
@@ -75,9 +77,9 @@ def dataset_of(array: Any, name: str, options: dict[str, Any]) -> tuple["xr.Data
         )
     taken = {*array.dims, *array.coords}
     variable = str(array.name) if array.name and array.name not in taken else NAMELESS
-    dataset = array.to_dataset(name=variable)
+    dataset = with_single_member(array.to_dataset(name=variable), options.get("member_dim"))
     try:
-        member, last = find_member_dim(dataset, options.get("member_dim")), str(array.dims[-1])
+        member, last = find_member_dim(dataset, options.get("member_dim")), str(("", *array.dims)[-1])
         like_numpy = array.ndim == 3 and array.dims[1] == member and array.shape[2] > 1
         named = {*VARIABLE_NAMES, *(options.get("feature_dims") or ())}
         if like_numpy and not {*map(str, array.dims)} & named:

@@ -97,7 +97,8 @@ class Ensemble:
         variables : sequence of str, optional
             Their names; by default ``x1``, ``x2``, …
         **labels
-            The other arguments of :class:`Ensemble`, such as ``units``, ``coords``, ``observations``.
+            The other arguments of :class:`Ensemble`, such as ``units``, ``coords``, ``observations``. A
+            single label is that of all cases.
         """
         values = numbers_of(values, "values")
         values = values[:, None] if values.ndim == 2 else values
@@ -108,7 +109,7 @@ class Ensemble:
                 labels[name] = np.asarray(numbers_of(labels[name], name), np.float64)
         if labels.get("observations") is not None and labels["observations"].ndim == 1 and D == 1:
             labels["observations"] = labels["observations"][:, None]
-        labels["coords"] = {str(k): np.asarray(v) for k, v in (labels.get("coords") or {}).items()}
+        labels["coords"] = {str(k): for_all(v, len(values)) for k, v in (labels.get("coords") or {}).items()}
         if labels.get("members") is not None:
             labels["members"] = np.asarray(labels["members"])
         units = labels.get("units")
@@ -354,3 +355,11 @@ class Ensemble:
             raise ValueError("anomalies: a climatology was taken off these ensembles before")
         climatology = Climatology.fit(self, by) if climatology is None else climatology
         return climatology.taken_off(self)
+
+
+def for_all(labels: Any, n: int) -> np.ndarray:
+    """Return labels of n cases, of which a single one is that of all."""
+    labels = np.asarray(labels)
+    return (
+        np.repeat(labels.reshape(1), n) if labels.shape == () or (labels.shape == (1,) and n > 1) else labels
+    )

@@ -22,6 +22,8 @@ KINDS = {"scipy": "NetCDF", "h5netcdf": "NetCDF", "zarr": "Zarr", "cfgrib": "GRI
 """What is read by which of xarray's engines"""
 ZARR_ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
 """Files that a folder of Zarr holds one of"""
+MOST_CHUNKS = 100_000
+"""Chunks of an array, beyond which it takes too long to see whether all are there"""
 
 
 class Opened(NamedTuple):
@@ -156,6 +158,7 @@ def _zarr(path: Path, chunks: Any) -> Store:
         dataset, notes = decoded(partial(xr.open_dataset, store, chunks=chunks, **options), fills)
         if zeros:
             notes.append(f"0 is read as a value, not as missing, in {', '.join(zeros)}")
+        notes += _unwritten(store, where)
         # the order of files in a folder is by chance
         return dataset[sorted(map(str, dataset.data_vars))], notes
 
@@ -197,3 +200,24 @@ def _fills_of_zarr(store: Any, group: str | None) -> tuple[list[str], dict[str, 
             fills[name] = None
             zeros.append(name)
     return sorted(zeros), fills
+
+
+def _unwritten(store: Any, group: str | None) -> list[str]:
+    """Return what is to be said of chunks that are not in the store, in whose place a number is read.
+
+    An archive that was copied in part looks so; but a chunk of nothing else than that number need not be written.
+    """
+    import zarr
+
+    notes = []
+    for name, array in sorted(zarr.open_group(store, path=group, mode="r", use_consolidated=False).arrays()):
+        fill = array.fill_value
+        if not array.ndim or array.nchunks > MOST_CHUNKS or fill is None or fill != fill:
+            continue
+        there = array.nchunks_initialized
+        if there < array.nchunks:
+            absent = array.nchunks - there
+            notes.append(
+                f"{name}: {absent} of {array.nchunks} chunks are not in the store, and are read as {fill}"
+            )
+    return notes

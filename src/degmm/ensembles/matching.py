@@ -1,6 +1,7 @@
 """Values that come with labels, matched to the cases of labelled ensembles by these."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,13 +9,18 @@ from jaxtyping import Int
 
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.ensemble import Ensemble
-from degmm.ensembles.names import check_units, same_unit
+from degmm.ensembles.roles import LABELS
 from degmm.ensembles.texts import plain_texts
 from degmm.ensembles.times import dates_in
+from degmm.ensembles.units import check_units, known_unit, same_unit
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+
+LENGTHS = re.compile(r"\s*\d+(?:\.\d+)?\s*(?:d|days?|h|hours?|hr|min|minutes?|s|sec|seconds?)\s*", re.I)
+"""Durations as text, such as 6h"""
 
 
 def cases_of(data: Ensemble | ChunkedEnsemble) -> tuple[tuple[str, ...], tuple[int, ...], "xr.Dataset"]:
@@ -36,8 +42,9 @@ def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) ->
     """Return values of the cases of labelled ensembles in the order of these, as a plain array (n, …).
 
     Dimensions are matched by name, their labels by value where both have an index; one of a single case
-    may be missing. Where data or values have no labels, or they have no dimension in common, the values
-    are returned as they are.
+    may be missing, and values may have dimensions of one place that the cases have not, such as a height.
+    Where data or values have no labels, or they have no dimension in common, the values are returned as they
+    are.
 
     Parameters
     ----------
@@ -60,7 +67,11 @@ def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) ->
     if of_variables and isinstance(data, Ensemble):
         _check_units(data, values, name)
     dims, sizes, cases = cases_of(data)
-    if not hasattr(values, "isel") or not set(dims) & set(getattr(values, "dims", ())):
+    if not hasattr(values, "isel") or not hasattr(values, "ndim"):
+        return values
+    single = [dim for dim in values.dims if values.sizes[dim] == 1 and dim not in dims]
+    values = values.squeeze([dim for dim in single if dim in LABELS or dim in data_coords(data)])
+    if len(data) > 1 and not set(dims) & set(values.dims):
         return values
     values = values.expand_dims(
         [dim for dim, size in zip(dims, sizes, strict=True) if size == 1 and dim not in values.dims]
@@ -81,6 +92,11 @@ def of_cases(data: Any, values: Any, name: str, *, of_variables: bool = True) ->
     return array.reshape(len(data), *array.shape[len(dims) :])
 
 
+def data_coords(data: Ensemble | ChunkedEnsemble) -> Collection[str]:
+    """Return the names of the labels of the cases."""
+    return data.coords if isinstance(data, Ensemble) else data.first.coords
+
+
 def _check_units(data: Ensemble, values: Any, name: str) -> None:
     """Raise an error where values of the variables say that they are in another unit."""
     attrs, coords = getattr(values, "attrs", {}), getattr(values, "coords", {})
@@ -91,7 +107,7 @@ def _check_units(data: Ensemble, values: Any, name: str) -> None:
     if "units" in coords and coords["units"].dims == ("variable",) and index is not None:
         found = dict(zip(map(str, index), map(str, coords["units"].to_numpy()), strict=True))
         given = [found.get(variable, "") for variable in data.variables]
-    elif any(not known or same_unit(known, given[0]) for known in data.units):
+    elif any(not known_unit(known) or same_unit(known, given[0]) for known in data.units):
         return  # one unit for several variables: it is that of one of them
     check_units(name, data.variables, data.units, given)
 
@@ -115,6 +131,7 @@ def in_order(values: Any, dim: str, wanted: Any, name: str, what: str) -> Any:
         wanted, given = _comparable(dim, wanted, given)
     if wanted.equals(given):
         return values
+    wanted, given = _without_rounding(wanted, given)
     if not given.is_unique:
         twice = given[given.duplicated()][0]
         raise ValueError(f"{name}: {dim} {twice} is there twice, and cannot be matched to a {what}")
@@ -134,13 +151,38 @@ def _comparable(dim: str, *indexes: "pd.Index") -> "list[pd.Index]":
     """Return indexes of labels of different types as labels that can be the same: dates, or else text."""
     import pandas as pd
 
-    if all(index.dtype.kind in "iuf" for index in indexes):
-        return list(indexes)
     labels = [index.to_numpy() for index in indexes]
+    if all(index.dtype.kind in "iuf" for index in indexes):
+        if any(part.dtype.kind != "f" for part in labels):
+            return list(indexes)
+        lower = min((part.dtype for part in labels), key=lambda dtype: dtype.itemsize)
+        return [pd.Index(part.astype(lower)) for part in labels]
+    if any(part.dtype.kind != "M" for part in labels):
+        labels = [_durations(part) for part in labels]
     times = [dates_in(dim, part) for part in labels]
     if any(part is None for part in times):
         return [pd.Index(plain_texts(part)) for part in labels]
-    return [pd.Index(np.asarray(part, "datetime64[ns]")) for part in times]
+    return [pd.Index(np.asarray(part, "datetime64[us]")) for part in times]
+
+
+def _durations(labels: np.ndarray) -> np.ndarray:
+    """Return labels such as 6h as durations, and those that are none as they are."""
+    import pandas as pd
+
+    if labels.dtype.kind not in "OUT" or not all(LENGTHS.fullmatch(str(label)) for label in labels):
+        return labels
+    return pd.to_timedelta([str(label) for label in labels]).to_numpy()
+
+
+def _without_rounding(*indexes: "pd.Index") -> "list[pd.Index]":
+    """Return indexes of dates to the second, where that tells all of them apart.
+
+    Dates that files have as fractions of days miss the full hour by microseconds.
+    """
+    if any(index.nlevels > 1 or index.dtype.kind != "M" for index in indexes):
+        return list(indexes)
+    found = [index.round("s") for index in indexes]  # type: ignore[attr-defined]
+    return found if all(index.is_unique for index in found) else list(indexes)
 
 
 def order_of_cases(data: Ensemble, wanted: Ensemble, name: str) -> Int[np.ndarray, "n"] | slice:

@@ -20,10 +20,23 @@ CODES = (
     99.9,
     999.9,
     9999.9,
+    99.99,
+    999.99,
+    888.0,
+    8888.0,
+    777.0,
+    7777.0,
+    255.0,
     32767.0,
     32768.0,
+    65535.0,
+    2147483647.0,
+    2147483648.0,
+    1e10,
+    1e15,
     1e20,
     1e30,
+    1e34,
     1e35,
     1e36,
 )
@@ -37,6 +50,8 @@ SAMPLE = 4096
 """Values of a variable by which it is judged whether its least or largest is to be looked at"""
 MOST = 64
 """Variables that are looked at, of many such as those of a grid"""
+MOST_CODES = 3
+"""Numbers at either end that may all stand for what is missing"""
 PACKING = {"scale_factor": 1.0, "add_offset": 0.0}
 LIMITS, UNSEEN = "degmm_limits", "degmm_missing"
 """In the encoding of a variable of a file: its valid range, and codes that are not masked by xarray"""
@@ -78,9 +93,15 @@ def _valid(attributes: Mapping[str, Any], packing: tuple[float, float] | None) -
 
 
 def _plain(value: Any) -> np.ndarray | None:
-    """Return an attribute as an array of numbers, if it is any."""
+    """Return an attribute as an array of numbers, if it is any, also as text."""
     array = np.atleast_1d(np.asarray(value)) if value is not None else np.empty(0, object)
-    return array if array.dtype.kind in "iuf" and array.ndim == 1 else None
+    if array.dtype.kind in "US":
+        parts = " ".join(map(str, array.astype(np.str_).ravel())).replace(",", " ").split()
+        try:
+            array = np.array([int(part) if part.lstrip("+-").isdigit() else float(part) for part in parts])
+        except ValueError:
+            return None
+    return array if array.dtype.kind in "iuf" and array.ndim == 1 and array.size else None
 
 
 def _codes(value: Any, dtype: np.dtype[Any] | None) -> list[float]:
@@ -161,38 +182,67 @@ def told_of(codes: Sequence[float], members: int, observations: int) -> str:
 def suspects(data: Ensemble) -> list[str]:
     """Return what is to be said of numbers that may stand for what is missing.
 
-    Such is the least or the largest value of a variable if it lies far from all others, and is there several
-    times or is what archives write.
+    Such are the least or the largest values of a variable, or of its observations, if they lie far from all
+    others, and are there several times or are what archives write.
     """
     notes = []
-    rows = max(1, SAMPLE // data.n_members)
-    sample = data.values[:: max(1, len(data) // rows)].reshape(-1, data.n_features).astype(np.float64)
-    there = ~np.isnan(sample).all(axis=0)
-    for d in np.flatnonzero(there)[:MOST]:
-        values = data.values[..., d]
-        low, high = np.nanquantile(sample[:, d], (0.25, 0.75))
-        for end in (np.nanmin, np.nanmax):
-            number = float(end(values))
-            if abs(number - (low + high) / 2) > FAR * (high - low) and _stands_alone(values, number):
-                count = int((values == number).sum())
-                notes.append(
-                    f"{data.variables[d]}: {number:g}, far from all other values, is there "
-                    f"{'once' if count == 1 else f'{count} times'}; if it stands for what is missing, "
-                    f"missing={number:g} leaves it out"
-                )
+    for d, name in enumerate(data.variables[:MOST]):
+        notes += [_suspected(name, data.values[..., d], number) for number in _apart(data.values[..., d])]
+        if data.observations is not None:
+            observed = data.observations[:, d]
+            notes += [_suspected(f"observations of {name}", observed, number) for number in _apart(observed)]
     return notes
 
 
-def _stands_alone(values: np.ndarray, number: float) -> bool:
-    """Return whether a number, the least or the largest, lies far from all others."""
-    others = values[~np.isnan(values) & (values != number)].astype(np.float64)
-    if not others.size:
-        return False
-    gap = min(abs(others.min() - number), abs(others.max() - number))
-    span = float(np.ptp(others))
-    usual = any(np.isclose(abs(number), code, rtol=1e-6) for code in (*CODES, *FILLS))
-    frequent = int((values == number).sum()) >= FREQUENT
+def _suspected(name: str, values: np.ndarray, number: float) -> str:
+    count = int((values == number).sum())
+    return (
+        f"{name}: {number:g}, far from all other values, is there "
+        f"{'once' if count == 1 else f'{count} times'}; if it stands for what is missing, "
+        f"missing={number:g} leaves it out"
+    )
+
+
+def _apart(values: np.ndarray) -> list[float]:
+    """Return the least and the largest numbers that lie far from all others, of several codes all."""
+    flat = values.reshape(-1)
+    sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
+    sample = sample[~np.isnan(sample)]
+    if not sample.size:
+        return []
+    low, high = np.quantile(sample, (0.25, 0.75))
+    middle, reach = (low + high) / 2, FAR * (high - low)
+    found: list[float] = []
+    for least in (True, False, True):  # again without what is found at the other end
+        others, seen = flat[~np.isin(flat, found)] if found else flat, []
+        for _ in range(MOST_CODES):
+            number = float(np.nanmin(others) if least else np.nanmax(others))
+            if abs(number - middle) <= reach or not (_is_code(number) or _is_frequent(flat, number)):
+                break
+            seen.append(number)
+            others = others[~np.isnan(others) & (others != number)]
+            if not others.size:
+                break
+            if _stands_alone(flat, others, number):
+                found += seen
+                break
+    return found
+
+
+def _is_code(number: float) -> bool:
+    return any(np.isclose(abs(number), code, rtol=1e-6) for code in (*CODES, *FILLS))
+
+
+def _is_frequent(values: np.ndarray, number: float) -> bool:
+    return int((values == number).sum()) >= FREQUENT
+
+
+def _stands_alone(values: np.ndarray, others: np.ndarray, number: float) -> bool:
+    """Return whether a number, the least or the largest but for other codes, lies far from all others."""
+    gap = min(abs(float(others.min()) - number), abs(float(others.max()) - number))
+    span = float(np.ptp(others.astype(np.float64)))
     # rain is often 0, and a level is often the same
+    usual, frequent = _is_code(number), _is_frequent(values, number)
     return (
         number != 0 and gap > 0 and ((usual and gap > span) or (frequent and gap > FAR * span and span > 0))
     )

@@ -26,7 +26,9 @@ OTHER_MEMBER_NAMES = (
     "variantid",
 )
 """Names of the same in archives of climate models, in small letters and without what parts their words"""
-LIKE_MEMBERS = re.compile(r"(?:^|[\W_])(?:mem|ens|perturb)|member|ensemble|reali[sz]|^M$", re.IGNORECASE)
+LIKE_MEMBERS = re.compile(
+    r"(?:^|[\W_])n?(?:mem|ens|eps|perturb|variant|rip)|member|ensemble|reali[sz]|^M$|^rip", re.IGNORECASE
+)
 """In a name of members that we do not know"""
 NO_MEMBERS = "no member dimension found"
 VARIABLE_NAMES = ("variable", "var", "feature")
@@ -39,76 +41,12 @@ OF_THE_GRID = {"grid_mapping_name", "crs_wkt", "spatial_ref"}
 """Attributes of the single value that describes a map projection, and labels nothing"""
 CONTROL_WORDS = ("control", "ctrl", "hres")
 """Names of other runs, which are told of"""
-UNITS = {
-    "degc": (
-        "degcelsius",
-        "degreecelsius",
-        "degreescelsius",
-        "celsius",
-        "°c",
-        "℃",
-        "c",
-        "degreesc",
-    ),
-    "degf": ("degfahrenheit", "degreefahrenheit", "degreesfahrenheit", "fahrenheit", "°f", "f", "degreesf"),
-    "k": ("kelvin", "kelvins", "degk", "degreek", "degreekelvin", "degreeskelvin"),
-    "ms-1": ("m/s", "mps", "msec-1", "m/sec", "meterspersecond", "metrespersecond", "meters/second"),
-    "kmh-1": ("km/h", "kph", "kmhr-1", "km/hr"),
-    "kt": ("kts", "kn", "knot", "knots"),
-    "kgm-2": ("kg/m2", "mm", "millimeter", "millimeters", "millimetre", "millimetres"),
-    "kgm-2s-1": ("kg/m2/s", "mms-1", "mm/s"),
-    "m": ("meter", "meters", "metre", "metres"),
-    "pa": ("pascal", "pascals"),
-    "hpa": ("mb", "mbar", "millibar", "millibars", "hectopascal", "hectopascals"),
-    "jm-2": ("j/m2",),
-    "wm-2": ("w/m2",),
-    "m2s-2": ("m2/s2",),
-    "%": ("percent", "pct"),
-    "1": ("-", "(0-1)", "fraction", "dimensionless", "none"),
-}
-"""Other spellings of the commonest units, by the first of them"""
 
 
 def first_line(error: Exception) -> str:
     """Return the first line of what an error says, shortened."""
     line = (str(error).strip().splitlines() or [""])[0]
     return line if len(line) <= 200 else f"{line[:200]} …"
-
-
-def same_unit(one: str, other: str) -> bool:
-    """Return whether two units are the same, as ``m s**-1`` of GRIB and ``m s-1`` of NetCDF are."""
-    return _plain_unit(one) == _plain_unit(other)
-
-
-def unlike_unit(known: Sequence[str], given: Sequence[str]) -> int | None:
-    """Return the place of the first of two that are not the same unit, if both are known."""
-    pairs = enumerate(zip(known, given, strict=True))
-    return next((d for d, (one, other) in pairs if one and other and not same_unit(one, other)), None)
-
-
-def check_units(name: str, variables: Sequence[str], known: Sequence[str], given: Sequence[str]) -> None:
-    """Raise an error where observations are known to be in another unit than the members are.
-
-    Parameters
-    ----------
-    name : str
-        What the observations are called.
-    variables, known, given : sequence of str
-        Names of the variables, their units and those of the observations, ``""`` where unknown.
-    """
-    d = unlike_unit(known, given)
-    if d is not None:
-        raise ValueError(
-            f"{name}: in {given[d]!r}, and the members of {variables[d]} in {known[d]!r}; convert one "
-            "of them, or correct its 'units'"
-        )
-
-
-def _plain_unit(unit: str) -> str:
-    plain = re.sub(r"[\s_^.·]|\*+", "", unit)
-    small = plain.lower()
-    # other units are told by their case: mPa and MPa are two
-    return next((name for name, others in UNITS.items() if small == name or small in others), plain)
 
 
 def is_numeric(array: "xr.DataArray") -> bool:

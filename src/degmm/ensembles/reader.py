@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import numpy as np
 from degmm.ensembles.archives import read_npz
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.dataset import from_dataset
+from degmm.ensembles.doubts import told, with_labels_told
 from degmm.ensembles.ensemble import Ensemble
 from degmm.ensembles.gridded import ZARR_ROOTS, Opened, open_dataset
-from degmm.ensembles.missing import as_codes, of_missing, suspects
+from degmm.ensembles.missing import as_codes, of_missing
 from degmm.ensembles.names import NO_MEMBERS, paired_names
 from degmm.ensembles.summary import some
 from degmm.ensembles.tablefiles import read_csv, read_parquet
@@ -105,7 +105,7 @@ def read_ensemble(
         data = _read(path, options, feature_dims, member_columns, group, codes)
         if np.isnan(data.values).all():
             raise ValueError("every value of the members is missing; check what was read as members")
-        return replace(data, notes=(*data.notes, *suspects(data)))
+        return told(data if variables is not None else with_labels_told(data))
     except (ValueError, OSError) as error:
         # one sentence, whatever the program that opens such files says
         said = " ".join(str(error).split()) if isinstance(error, ValueError) else _of_system(error)

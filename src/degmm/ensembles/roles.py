@@ -7,13 +7,17 @@ import numpy as np
 
 from degmm.ensembles.decoding import durations_as_numbers
 from degmm.ensembles.names import (
+    OBSERVATION_NAMES,
     ROLE,
     VARIABLE_NAMES,
     chosen_arrays,
+    find_member_dim,
     is_numeric,
     member_dim_of,
+    named_members,
     observation_names,
     observations_of,
+    paired_names,
 )
 from degmm.ensembles.times import TIME_NAMES, as_times
 
@@ -28,8 +32,15 @@ LABELS = (
     "leadtime",
     "forecast_period",
     "forecast_reference_time",
+    "forecast_time",
+    "init",
+    "init_time",
+    "run",
     "station",
+    "site",
+    "location",
     "height",
+    "depth",
     "level",
     "lat",
     "latitude",
@@ -79,6 +90,7 @@ def settled(
     dimension of cases too.
     """
     dataset = _with_labels(durations_as_numbers(dataset))
+    dataset = with_single_member(dataset, member_dim, observation)
     dataset = _of_shared_dimensions(dataset, wanted, member_dim, feature_dims, observation)
     roles = roles_of(dataset, wanted, member_dim, feature_dims, observation)
     if roles.case_dims:
@@ -92,6 +104,30 @@ def _with_labels(dataset: "xr.Dataset") -> "xr.Dataset":
     single = {name: v for name, v in dataset.data_vars.items() if not v.dims and ROLE not in v.attrs}
     labels = [name for name, v in single.items() if name in LABELS or _is_date(v)]
     return dataset.set_coords(labels) if labels else dataset
+
+
+def with_single_member(
+    dataset: "xr.Dataset", member_dim: str | None, observation: str | None = None
+) -> "xr.Dataset":
+    """Return a Dataset of one member, such as a control run whose number is a single value, with its dimension."""
+    try:
+        find_member_dim(dataset, member_dim)
+        return dataset
+    except ValueError:
+        single = [str(name) for name, v in dataset.variables.items() if not v.dims]
+        found = named_members(single) if member_dim is None else [n for n in single if n == member_dim]
+    if not found:
+        return dataset
+    others = {*OBSERVATION_NAMES, *paired_names([str(v) for v in dataset.data_vars]), observation}
+    others |= {v.attrs.get("bounds", v.encoding.get("bounds")) for v in dataset.variables.values()}
+    dataset = dataset.set_coords(found[0])
+    alone = not any(v.dims for v in dataset.data_vars.values())
+    members = [
+        name
+        for name, v in dataset.data_vars.items()
+        if (v.dims or alone) and is_numeric(v) and name not in others and ROLE not in v.attrs
+    ]
+    return dataset.assign({name: dataset[name].expand_dims(found[0], axis=-1) for name in members})
 
 
 def _is_date(array: "xr.DataArray") -> bool:

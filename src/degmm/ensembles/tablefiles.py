@@ -4,16 +4,20 @@ import bz2
 import csv
 import gzip
 import lzma
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from degmm.ensembles.names import first_line
+from degmm.ensembles.names import first_line, named_members
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SEPARATORS = ",;\t|"
+LEADING_ZERO = re.compile(r"\s*0\d{3,}\s*")
+"""Such as the number of a station, 06610: text, which as a number would be another label"""
+DIGITS = re.compile(r"\s*\d*\s*")
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
@@ -29,10 +33,11 @@ def read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        separator = _checked(path)
+        separator, text = _checked(path)
         return pd.read_csv(
             path,
             sep=separator,
+            dtype=dict.fromkeys(text, str),
             index_col=False,
             encoding="utf-8-sig",
             low_memory=False,
@@ -52,8 +57,11 @@ def _unreadable(error: Exception) -> str:
     return f"not a readable CSV file; write or fetch it again ({what})"
 
 
-def _checked(path: Path) -> str:
-    """Return the separator of a table, having checked its columns and rows."""
+def _checked(path: Path) -> tuple[str, list[str]]:
+    """Return the separator of a table, and which of its columns are text that looks like numbers.
+
+    Its columns and rows are checked.
+    """
     opener: Callable[..., IO[Any]] = OPENERS.get(path.suffix.lower(), open)
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
         head = file.readline()
@@ -62,17 +70,22 @@ def _checked(path: Path) -> str:
         separator = max(SEPARATORS, key=head.count)
         file.seek(0)
         rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
-        names = [name.strip() for name in next(rows, [])]
+        written = next(rows, [])
+        names = [name.strip() for name in written]
         twice = next((n for n in names if n and names.count(n) > 1), None)
         if twice is not None:
             raise ValueError(f"the table has two columns named {twice!r}; rename one")
+        zeros: set[int] = set()
+        digits = {j for j, name in enumerate(names) if name and not named_members([name])}
         for k, row in enumerate(filter(None, rows)):
             if len(row) != len(names):
                 raise ValueError(
                     f"row {k} of the table (line {rows.line_num}) has {len(row)} cells for {len(names)} "
                     "columns; correct it"
                 )
-    return separator
+            digits = {j for j in digits if DIGITS.fullmatch(row[j])}
+            zeros |= {j for j in digits - zeros if LEADING_ZERO.fullmatch(row[j])}
+    return separator, [written[j] for j in sorted(zeros & digits)]
 
 
 def read_parquet(path: Path) -> "pd.DataFrame":

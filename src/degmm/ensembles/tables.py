@@ -115,8 +115,8 @@ def _member_column(names: Sequence[str], wanted: str | None) -> str | None:
 def _grouped(names: Sequence[str], wanted: Sequence[str] = ()) -> dict[str, dict[Any, str]]:
     """Return the columns of each variable, by the number of the member.
 
-    A variable that would have one member where others have several is none unless it is wanted, such as
-    area_m2, an area in square metres.
+    A variable that would have one member where others have several, or less than half as many as others, is none
+    unless it is wanted, such as area_m2, an area in square metres.
     """
     columns: dict[str, dict[Any, str]] = {}
     for name in names:
@@ -127,8 +127,9 @@ def _grouped(names: Sequence[str], wanted: Sequence[str] = ()) -> dict[str, dict
         if number in members:
             raise ValueError(f"columns {members[number]!r} and {name!r} are the same member; rename one")
         members[number] = name
-    several = any(len(members) > 1 for members in columns.values())
-    columns = {v: m for v, m in columns.items() if len(m) > 1 or not several or v in wanted}
+    most = max(map(len, columns.values()), default=0)
+    least = 1 if most == 1 else max(2, most / 2)
+    columns = {v: m for v, m in columns.items() if len(m) >= least or v in wanted}
     if len(columns) > 1:  # bare m01, m02 are columns beside them
         columns.pop(NAMELESS, None)
     return columns
@@ -225,7 +226,7 @@ def _long(
     if table[member].isna().any():
         row = int(np.argmax(table[member].isna()))
         raise ValueError(f"column {member!r}: no member in row {row}; name it")
-    code = table.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    code = table.groupby(keys, sort=False, dropna=False, observed=True).ngroup().to_numpy()
     names = labels_in(table, member)
     labels, place = np.unique(names if names.dtype != object else names.astype(np.str_), return_inverse=True)
     twice = pd.Series(code * len(labels) + place).duplicated().to_numpy()
@@ -257,7 +258,7 @@ def _labels_among(table: "pd.DataFrame", names: Sequence[str], keys: Sequence[st
     """
     if not keys or len(names) < 2:
         return []
-    groups = table.groupby(list(keys), sort=False, dropna=False)
+    groups = table.groupby(list(keys), sort=False, dropna=False, observed=True)
     if len(table) - groups.ngroups < LEAST_COMPARED:
         return []
     same = [n for n in names if (groups[n].nunique(dropna=False) == 1).all() and table[n].any()]

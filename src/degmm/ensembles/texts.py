@@ -1,8 +1,14 @@
 """Labels as text, the same however a file stores them."""
 
+import datetime
+import re
 from typing import Any
 
 import numpy as np
+
+
+WHOLE = re.compile(r"-?\d+\.0+")
+"""A whole number as text that was a float"""
 
 
 def texts_of(labels: Any, purpose: str, name: str) -> np.ndarray:
@@ -26,13 +32,37 @@ def texts_of(labels: Any, purpose: str, name: str) -> np.ndarray:
 def plain_texts(labels: Any) -> np.ndarray:
     """Return labels as an array of text, ``""`` where there is none."""
     labels = np.asarray(labels)
+    if labels.dtype.kind == "O":
+        labels = _of_one_kind(labels)
     if labels.dtype.kind == "m":
         labels = labels / np.timedelta64(1, "h")
     if labels.dtype.kind == "M":
         days = labels.astype("datetime64[D]")
         labels = days if (days == labels)[~np.isnat(labels)].all() else labels.astype("datetime64[s]")
         return np.where(np.isnat(labels), "", np.datetime_as_string(labels))
-    return np.array([text_of(label) for label in labels.tolist()], dtype=np.str_)
+    single = labels.dtype.kind == "f" and labels.dtype.itemsize < 8
+    # 47.1 of single precision is 47.1 as text, where Python would make it 47.099998474121094
+    listed = list(labels) if single and labels.ndim == 1 else labels.tolist()
+    return np.array([text_of(label) for label in listed], dtype=np.str_)
+
+
+DATES = (datetime.date, np.datetime64)
+DURATIONS = (datetime.timedelta, np.timedelta64)
+
+
+def _of_one_kind(labels: np.ndarray) -> np.ndarray:
+    """Return objects as datetime64 or timedelta64 if all that are there are dates or durations."""
+    listed = [None if is_missing(label) else label for label in labels.ravel().tolist()]
+    known = [label for label in listed if label is not None]
+    for kinds, dtype in ((DATES, "datetime64[us]"), (DURATIONS, "timedelta64[us]")):
+        if known and all(isinstance(label, kinds) for label in known):
+            return np.array([_in_utc(label) for label in listed], dtype).reshape(labels.shape)
+    return labels
+
+
+def _in_utc(label: Any) -> Any:
+    zoned = getattr(label, "tzinfo", None) is not None
+    return label.astimezone(datetime.UTC).replace(tzinfo=None) if zoned else label
 
 
 def text_of(label: Any) -> str:
@@ -43,7 +73,8 @@ def text_of(label: Any) -> str:
         return label.decode("utf-8", "replace").strip()
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
-    return str(label).strip()
+    text = str(label).strip()
+    return text.partition(".")[0] if WHOLE.fullmatch(text) else text
 
 
 def is_missing(label: Any) -> bool:

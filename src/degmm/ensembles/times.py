@@ -13,10 +13,19 @@ from degmm.ensembles.texts import is_missing, text_of
 YEAR = 365.25
 """Days"""
 TIME_NAMES = ("valid_time", "valid_date", "time", "date")
-NAMED_AS_TIME = re.compile("time|date", re.IGNORECASE)
+NAMED_AS_TIME = re.compile(
+    r"time|date|datum|zeit|yyyymm|aaaamm|dtg|init|valid|cycle|^(?:run|issued?|base)$", re.IGNORECASE
+)
 """What the name of a coordinate contains whose whole numbers may be dates"""
-ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)|\d{8}T\d{2}")
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)|\d{8}[T_ ]\d{2}|\d{4}-(?:0[1-9]|1[0-2])$")
 """Text that begins so is a date"""
+OTHER_CLOCK = re.compile(
+    r"(?P<day>\d{4}-?\d{2}-?\d{2})[T_ ]+(?P<clock>\d{2}(?::?\d{2}){0,2}(?:\.\d+)?) *(?P<zone>Z|UTC|GMT)?",
+    re.IGNORECASE,
+)
+"""A date with a time of the day as weather services write them too: 2020-01-31_06:00:00, 2020-01-31 06 UTC"""
+NAMES_OF_DATES = (*TIME_NAMES, "datetime", "timestamp", "datum", "init", "valid", "forecast_reference_time")
+"""Coordinates whose numbers are told of if they are no dates"""
 COMPACT_DATE = re.compile(r"\d{8}(?:\d\d){0,3}(?:\.0*)?")
 COMPACT_DAYS = (1800_01_01, 2299_12_31)
 """Whole numbers between these may be dates such as 20200131; times of the day have two digits more each"""
@@ -49,6 +58,16 @@ def as_times(labels: Any) -> np.ndarray | None:
         return np.array([_of_calendar(label) for label in listed], "datetime64[us]").reshape(labels.shape)
     except (AttributeError, TypeError, ValueError):
         return None
+
+
+def as_nanoseconds(times: np.ndarray) -> np.ndarray:
+    """Return dates in nanoseconds, as pandas long had them, if these hold them: from 1678 to 2261."""
+    years = times[~np.isnat(times)].astype("datetime64[Y]").astype(int) + 1970
+    return (
+        times.astype("datetime64[ns]")
+        if years.size == 0 or 1678 <= years.min() <= years.max() <= 2261
+        else times
+    )
 
 
 def compact_times(labels: Any) -> np.ndarray | None:
@@ -112,7 +131,7 @@ def undated(coords: Mapping[str, Any]) -> list[str]:
     return [
         f"{name!r} holds numbers that are no dates, such as 20200131 or 2020013106, and is a label"
         for name, labels in coords.items()
-        if name.lower() in TIME_NAMES
+        if name.lower() in NAMES_OF_DATES
         and np.asarray(labels).dtype.kind in "iuf"
         and dates_in(name, labels) is None
     ]
@@ -129,10 +148,17 @@ def _of_text(texts: list[str | None]) -> np.ndarray | None:
     import pandas as pd
 
     try:
-        dates = pd.to_datetime(pd.Series(texts, dtype=object), format="ISO8601", utc=True)
+        plain = [text if text is None else _in_iso(text) for text in texts]
+        dates = pd.to_datetime(pd.Series(plain, dtype=object), format="ISO8601", utc=True)
         return dates.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _in_iso(text: str) -> str:
+    """Return a date with a time of the day as ISO 8601 has them, in the zone that it says or none."""
+    found = OTHER_CLOCK.fullmatch(text)
+    return text if found is None else f"{found['day']}T{found['clock']}{'Z' if found['zone'] else ''}"
 
 
 def _of_calendar(date: Any) -> np.datetime64:
@@ -140,6 +166,7 @@ def _of_calendar(date: Any) -> np.datetime64:
         return np.datetime64("NaT")
     if isinstance(date, np.datetime64):
         return date
+    date = getattr(date, "start_time", date)  # of a month or a year of pandas
     if isinstance(date, datetime.datetime) and date.tzinfo is not None:
         date = date.astimezone(datetime.UTC)
     year, month, day, hour, minute, second = (int(getattr(date, part, 0)) for part in CALENDAR_DATE)
@@ -152,15 +179,16 @@ def _of_calendar(date: Any) -> np.datetime64:
 def find_times(data: Ensemble) -> tuple[str, np.ndarray] | None:
     """Return the coordinate that holds the times of the cases, by name and as datetime64, if there is one.
 
-    The first of valid_time, valid_date, time, date; else one whose name begins so; else the only one
-    of dates, or the only one of several dates. A missing date is NaT.
+    The first of valid_time, valid_date, time, date; else one whose name begins so, or tells of validity;
+    else the only one of dates, or the only one of several dates. A missing date is NaT.
     """
     dates = {
         name: times for name, labels in data.coords.items() if (times := dates_in(name, labels)) is not None
     }
-    name = next((name for name in TIME_NAMES if name in dates), None)
-    if name is None:
-        name = next((name for name in dates if name.startswith(TIME_NAMES)), None)
+    small = {name: str(name).lower() for name in dates}
+    name = next((name for wanted in TIME_NAMES for name in dates if small[name] == wanted), None)
+    for tells in (lambda text: text.startswith(TIME_NAMES), lambda text: "valid" in text):
+        name = next((name for name in dates if tells(small[name])), None) if name is None else name
     if name is None:
         varying = [name for name, times in dates.items() if (times != times[0]).any()]
         single = varying if len(dates) > 1 else list(dates)
@@ -214,7 +242,8 @@ def split(data: Ensemble, at: Any) -> np.ndarray:
         if not 0 < at < 1:
             raise ValueError(f"at: expected a share between 0 and 1 or a time, got {at!r}")
         count = round(at * n)
-        if find_times(data) is None:
+        found = find_times(data)
+        if found is None or (found[1] == found[1][0]).all():  # one date of all cases gives no order
             first = np.arange(n) < count
         else:
             times = times_of(data, "at")

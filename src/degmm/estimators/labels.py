@@ -12,8 +12,11 @@ from jaxtyping import Float
 from degmm.ensembles import Climatology, ContextRecipe, Ensemble, labelled
 from degmm.ensembles.blocks import as_chunks
 from degmm.ensembles.context import named_context
+from degmm.ensembles.doubts import with_variable
 from degmm.ensembles.matching import of_cases
-from degmm.ensembles.names import NAMELESS, same_unit, unlike_unit
+from degmm.ensembles.names import NAMELESS
+from degmm.ensembles.plausible import LEAST, told_apart
+from degmm.ensembles.units import known_unit, same_unit, unlike_unit
 from degmm.estimators.lazy import LAZY, lazily
 from degmm.results import data_array
 
@@ -62,6 +65,8 @@ def matched(
     if len(names) == len(data.variables) == 1 and NAMELESS in (*names, *data.variables):
         data = replace(data, variables=tuple(names))
     for name in names:
+        if name not in data.variables and np.asarray(data.coords.get(name, "")).dtype.kind in "iuf":
+            data = with_variable(data, name)  # one that varies within none of these few cases
         if name not in data.variables:
             raise ValueError(
                 f"X: variables {shown(data.variables)}; the model was fitted to {shown(names)}, "
@@ -87,8 +92,6 @@ def matched(
     return data
 
 
-FAR_APART = 150.0
-"""Degrees between the temperatures of a fit and others, beyond which these cannot be in the same unit"""
 FEW = 1000
 """Members that are looked at for this"""
 
@@ -96,7 +99,7 @@ FEW = 1000
 def tell_of_unlikely(
     data: Any, units: Sequence[str], members: Float[np.ndarray, "n M D"], means: Float[np.ndarray, "K D"]
 ) -> None:
-    """Warn of temperatures without a unit that cannot be in the unit of the fit, as those in °C and K.
+    """Warn of values without a unit that cannot be in the unit of the fit, as temperatures in °C and K.
 
     Parameters
     ----------
@@ -112,14 +115,15 @@ def tell_of_unlikely(
     some = members.reshape(-1, members.shape[2])
     some = some[:: max(1, len(some) // FEW)]
     for d, unit in enumerate(units):
-        if not (same_unit(unit, "K") or same_unit(unit, "degC")) or (given and given[d]):
+        if not known_unit(unit) or (given and known_unit(given[d])):
             continue
         known = some[~np.isnan(some[:, d]), d]
         if not known.size or known.min() == known.max():  # as are those made up to learn of an answer
             continue
         typical = float(np.median(known))
         nearest = float(means[np.argmin(np.abs(means[:, d] - typical)), d])
-        if abs(typical - nearest) > FAR_APART:
+        found = told_apart(np.resize(known, max(LEAST, known.size)), np.full(LEAST, nearest))
+        if found is not None and same_unit(found[1], unit):
             warnings.warn(
                 f"X: variable {d} has values about {typical:.4g} and no unit; the model was fitted to values "
                 f"about {nearest:.4g}, in {unit!r}: convert it first",

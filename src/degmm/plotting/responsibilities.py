@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from degmm.ensembles.arrays import doubles_of
-from degmm.ensembles.times import YEAR, as_times, day_of_year, month_of
+from degmm.ensembles.times import YEAR, dates_in, day_of_year, month_of
 from degmm.plotting.cells import Cells, cells_in_time, cells_of_cases
 from degmm.plotting.marks import legend_beside
 from degmm.plotting.style import PALETTE, colour_of, entitle
@@ -123,7 +123,7 @@ def _checked(values: Any) -> tuple[Float[np.ndarray, "n K"], np.ndarray]:
 def dates_of(times: Any, n: int) -> np.ndarray:
     """Return the dates of n cases, in seconds; a number is none, although NumPy counts it from 1970."""
     given = np.asarray(times)
-    dates = as_times(given)
+    dates = dates_in("time", given)
     if dates is None and given.dtype.kind == "U":  # years and months alone
         with suppress(ValueError):
             dates = given.astype("datetime64[s]")

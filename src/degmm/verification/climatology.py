@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from degmm.ensembles.times import YEAR, as_times, day_of_year
+from degmm.ensembles.times import YEAR, dates_in, day_of_year
 from degmm.verification.arrays import numbers, whole
 
 
@@ -82,7 +82,7 @@ def climatology_ensemble(
 
 
 def _dates(name: str, labels: Any) -> np.ndarray:
-    times = as_times(labels)
+    times = dates_in("time", labels)
     if times is None or times.ndim != 1 or np.isnat(times).any():
         raise ValueError(f"{name}: expected dates, such as 2020-01-31, of shape (n,) and none missing")
     return times
