@@ -131,7 +131,7 @@ def simulate(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File: .nc, .csv, .csv.gz, .parquet or .npz.")
     ] = Path("data.nc"),
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles, one a day.")] = 1000,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles, one per day.")] = 1000,
     M: Annotated[int, typer.Option("--M", min=1, help="Members of an ensemble.")] = 10,
     D: Annotated[int, typer.Option("--D", min=1, help="Variables of a member.")] = 2,
     K: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
@@ -253,7 +253,7 @@ def select(
         typer.Option(min=0, help="Folds of the cross-validation, blocks of consecutive cases; 0 for none."),
     ] = 5,
     random_state: Seed = 0,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
     output: OutputFolder = Path("selection"),
     format: PictureFormat = Format.PNG,
 ) -> None:

@@ -49,7 +49,7 @@ def read_npz(
             f"shape {X.shape}"
         )
     n, M = X.shape[0], X.shape[1] if X.ndim == 3 else 1
-    notes = [f"members in {name!r}" + (", one a case" if X.ndim == 2 else "")]
+    notes = [f"members in {name!r}" + (", one per case" if X.ndim == 2 else "")]
     labels: dict[str, Any] = {key: arrays.pop(key) for key in ("weights", "context") if key in arrays}
     notes += [f"{key} in {key!r}" for key in labels]
     observed = observation or next((o for o in OBSERVATIONS if o in arrays), None)
