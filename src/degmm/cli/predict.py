@@ -1,6 +1,5 @@
 """``degmm predict``: the clusters of new ensembles, or their calibrated forecasts."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from degmm.folders import RECORD, located
 from degmm.io import HEAD, load
 from degmm.report.record import read_record
 from degmm.results import clusters_dataset, clusters_table, present_cases
+from degmm.untrusted import read_json
 
 CLUSTERS = "clusters.nc"
 SAME = {
@@ -82,7 +82,7 @@ def _configuration_of(folder: Path) -> dict[str, Any]:
     if not located(folder, RECORD).exists():
         return {}
     run = read_record(folder)
-    model = json.loads(read_inside(folder, located(folder, HEAD)))
+    model = read_json(read_inside(folder, located(folder, HEAD)), finite=False)
     if run["command"] not in ("fit", "calibrate") or model["arrays"] not in run.get(
         "files", ()
     ):  # saved there later, by Python

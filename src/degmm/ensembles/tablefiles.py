@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from degmm.ensembles.cells import unmarked
 from degmm.ensembles.names import first_line
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
 
     try:
         separator = _checked(path)
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
             sep=separator,
             index_col=False,
@@ -38,6 +39,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
             low_memory=False,
             skipinitialspace=True,
         )
+        return unmarked(table)
     except UnicodeDecodeError as error:
         raise ValueError(f"not a readable CSV file: no text in UTF-8 ({error}); save it as such") from error
     except ValueError as error:  # also of pandas
