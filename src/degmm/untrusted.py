@@ -9,7 +9,10 @@ number squared.
 import json
 import math
 import tomllib
+from pathlib import Path
 from typing import Any
+
+from degmm.files import read_inside
 
 MOST_BYTES = 64 * 1024**2
 """Of JSON: the records of long calibrations have a tenth"""
@@ -23,6 +26,19 @@ LARGEST_INTEGER = 2**63
 MOST_DIGITS = 20
 """With a sign"""
 OPENING, CLOSING = "[{", "]}"
+
+
+def read_json_inside(folder: Path, path: Path, *, finite: bool = True) -> Any:
+    """Return what a file of JSON holds that lies in a folder which may come from others.
+
+    Raises
+    ------
+    ValueError
+        As :func:`degmm.files.read_inside` and :func:`read_json`.
+    OSError
+        If it is not there, or cannot be read.
+    """
+    return read_json(read_inside(folder, path, MOST_BYTES), finite=finite)
 
 
 def read_json(content: bytes, *, finite: bool = True) -> Any:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from degmm.ensembles.ensemble import Ensemble
+from degmm.ensembles.names import first_line
 from degmm.ensembles.times import undated
+from degmm.memory import check_amount
 
 ARRAY_NAMES = ("X", "values", "forecast", "arr_0")
 OBSERVATIONS = ("observations", "observation", "obs")
@@ -31,11 +33,13 @@ def read_npz(
     for name, value in (("feature_dims", feature_dims), ("member_dim", member_dim)):
         if value:
             raise ValueError(f"{name}: arrays in an npz file have no names of dimensions; leave it out")
+    _check_size(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays, unread = _arrays(file)
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
-        raise ValueError(f"not a readable npz file; write or fetch it again ({error})") from error
+    except Exception as error:  # of the archive, of its compression, of the heads of arrays; memory, too
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"not a readable npz file; write or fetch it again ({what})") from error
     name = next((n for n in ARRAY_NAMES if n in arrays or n in unread), "")
     if not name:
         known = ", ".join(arrays) or "none"
@@ -75,17 +79,31 @@ def read_npz(
     return data if control is None else data.drop_control(control)
 
 
+def _check_size(path: Path) -> None:
+    """See that the arrays of an archive fit in memory before one is read."""
+    with zipfile.ZipFile(path) as archive:  # it could be opened before, to tell what it is
+        expanded = sum(part.file_size for part in archive.infolist())
+    check_amount(
+        "its arrays", expanded, path.stat().st_size, "write fewer to a file, or write it anew by numpy.savez"
+    )
+
+
 def _arrays(file: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays of a file, and why others are not read."""
     arrays: dict[str, np.ndarray] = {}
     unread: dict[str, str] = {}
     for name in file.files:
         try:
-            arrays[name] = file[name]
+            array = file[name]
         except ValueError as error:
             if "allow_pickle" not in str(error):
                 raise
             unread[name] = "holds Python objects, which are not read since they may run code"
+            continue
+        if isinstance(array, np.ndarray):
+            arrays[name] = array
+        else:  # the bytes of another file
+            unread[name] = "is no array"
     return arrays, unread
 
 

@@ -4,16 +4,20 @@ import bz2
 import csv
 import gzip
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from degmm.ensembles.cells import unmarked
 from degmm.ensembles.names import first_line
+from degmm.memory import check_amount
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LONGEST_LINE = 8 * 1024**2
+"""Letters of a row: those of some 400 000 numbers"""
+BYTES_OF_A_CELL = 8
 SEPARATORS = ",;\t|"
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -58,12 +62,12 @@ def _checked(path: Path) -> str:
     """Return the separator of a table, having checked its columns and rows."""
     opener: Callable[..., IO[Any]] = OPENERS.get(path.suffix.lower(), open)
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        head = file.readline()
+        head = file.readline(LONGEST_LINE)
         if "\0" in head:
             raise ValueError("the table is no text; save it as CSV")
         separator = max(SEPARATORS, key=head.count)
         file.seek(0)
-        rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        rows = csv.reader(_lines(file, path), delimiter=separator, skipinitialspace=True)
         names = [name.strip() for name in next(rows, [])]
         twice = next((n for n in names if n and names.count(n) > 1), None)
         if twice is not None:
@@ -77,15 +81,33 @@ def _checked(path: Path) -> str:
     return separator
 
 
+def _lines(file: IO[str], path: Path) -> Iterator[str]:
+    """Yield the lines of a file, and end where they would fill the memory."""
+    stored, read = path.stat().st_size, 0
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise ValueError(f"the table has a line of more than {LONGEST_LINE:,} letters; write it in several")
+        read += len(line)
+        check_amount("the table", read, stored, "unpack it, and give the file that comes of that, or a part")
+        yield line
+
+
 def read_parquet(path: Path) -> "pd.DataFrame":
     """Read a Parquet file."""
     import pandas as pd
 
     try:
+        from pyarrow.parquet import read_metadata
+
+        head = read_metadata(path)
+        needed = head.num_rows * head.num_columns * BYTES_OF_A_CELL
+        check_amount("the table", needed, None, "take fewer of its rows or columns")
         return pd.read_parquet(path)
     except ImportError as error:
         raise ImportError(f"{path}: reading it needs pyarrow: pip install 'degmm[files]'") from error
-    except Exception as error:  # pyarrow's own types
+    except Exception as error:
+        if str(error).startswith("the table"):
+            raise  # pyarrow's own types
         raise ValueError(
             f"not a readable Parquet file; write or fetch it again ({first_line(error)})"
         ) from error

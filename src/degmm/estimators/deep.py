@@ -35,6 +35,7 @@ from degmm.inference.batches import Ensembles
 from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
 from degmm.inference.finish import responsibilities
+from degmm.inference.solution import Result
 from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.responses import prior_of
@@ -372,7 +373,14 @@ class DEGMM(Projected, Mixture):
         given = self._checked_context(context, n)
         moments = moments_of(members, np.ones(n), self._scaling, self._precision)
         seen = members_seen(members, self._make, self._sizes)
-        return self._respond(Ensembles(moments, self._scaling, seen, None, given))
+        gamma = self._respond(Ensembles(moments, self._scaling, seen, None, given))
+        sound = np.isfinite(gamma).all(axis=1)
+        if not sound.all() and self.result_ is not Result.NON_FINITE:
+            raise ValueError(
+                f"X: the network's probabilities of ensemble {int(np.argmin(sound))} are not finite; check its "
+                "values, or the model"
+            )
+        return gamma
 
     def _form(self, n_members: int, n_features: int, family: Family) -> Form:
         """Return the form with all covariances: encoders read them, whatever those of the clusters are."""

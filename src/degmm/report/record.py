@@ -7,7 +7,7 @@ from typing import Any
 
 from degmm.files import read_inside
 from degmm.folders import RECORD, located
-from degmm.untrusted import read_json
+from degmm.untrusted import MOST_BYTES, read_json
 
 FORMAT = 1
 """Version of the layout of a record that this program reads."""
@@ -76,9 +76,9 @@ def read_record(folder: Path) -> dict[str, Any]:
 def _content(folder: Path, path: Path) -> bytes:
     try:
         try:
-            return read_inside(folder, located(folder, RECORD))
+            return read_inside(folder, located(folder, RECORD), MOST_BYTES)
         except FileNotFoundError:  # it may have been moved into its place just then
-            return read_inside(folder, path)
+            return read_inside(folder, path, MOST_BYTES)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no {RECORD}; {EXPECTED}") from None
     except OSError as error:
