@@ -12,7 +12,20 @@ from test_cli import degmm
 from degmm import Ensemble, read_ensemble
 from degmm.ensembles.cells import as_cell, csv_bytes, of_cell
 
-FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "=cmd|' /C calc'!A0", " =1", "\t=1", "＝1", "'=1", "''-x", "-", "=\r=1"]
+FORMULAS = [
+    "=1+1",
+    "+A1",
+    "-A1",
+    "@SUM(A1)",
+    "=cmd|' /C calc'!A0",
+    " =1",
+    "\t=1",
+    "＝1",
+    "'=1",
+    "''-x",
+    "-",
+    "=\r=1",
+]
 PLAIN = ["Köln", "a=b", "", "-5", "+3.5e-7", "-.5", "1-2", "'quoted'", "<b>", "#1"]
 
 
@@ -57,7 +70,9 @@ def hostile(tmp_path):
     values = (rng.normal(size=(40, 4, 1)) - 8 * rng.integers(2, size=(40, 1, 1))).astype(np.float32)
     stations = np.array([*FORMULAS[:5], "-5"])[np.arange(40) % 6]
     data = Ensemble.from_numpy(
-        values, ["=t2m"], coords={"=site": stations, "time": np.datetime64("2020-01-01", "ns") + np.arange(40)}
+        values,
+        ["=t2m"],
+        coords={"=site": stations, "time": np.datetime64("2020-01-01", "ns") + np.arange(40)},
     )
     data.to_xarray().to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     return data, tmp_path / "a.nc"

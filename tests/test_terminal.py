@@ -31,7 +31,10 @@ def evil(tmp_path):
     values = rng.normal(size=(40, 4)) + 4 * (np.arange(40)[:, None] % 3 == 0)
     data = xr.Dataset(
         {EVIL: (("time", "member"), values, {"units": EVIL}), "obs": ("time", values.mean(1))},
-        coords={"time": np.datetime64("2020-01-01", "ns") + np.arange(40), "site": ("time", [EVIL, "b"] * 20)},
+        coords={
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(40),
+            "site": ("time", [EVIL, "b"] * 20),
+        },
     )
     path = tmp_path / "evil\x1b[31m\u202e.nc"
     data.to_netcdf(path, engine="h5netcdf")
@@ -92,14 +95,20 @@ def test_progress(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fit", "a.nc", "--K", "many"], "Invalid value for '--K': expected an integer; got 'many' (degmm fit --help"),
+        (
+            ["fit", "a.nc", "--K", "many"],
+            "Invalid value for '--K': expected an integer; got 'many' (degmm fit --help",
+        ),
         (["fit", "a.nc", "--K", "2.5"], "'--K': expected an integer; got '2.5'"),
         (["fit", "a.nc", "--K", "0"], "'--K': expected at least 1; got '0'"),
         (["fit", "a.nc", "--K", "9" * 5000], "'--K': expected an integer"),
         (["simulate", "--missing", "2"], "'--missing': expected at most 1; got '2'"),
         (["simulate", "--between", "much"], "'--between': expected a number; got 'much'"),
         (["fit", "a.nc", "--missing", "none"], "'--missing': expected a number; got 'none'"),
-        (["fit", "a.nc", "--model", "best"], "'--model': expected one of 'gmm', 'egmm', 'dgmm', 'degmm'; got 'best'"),
+        (
+            ["fit", "a.nc", "--model", "best"],
+            "'--model': expected one of 'gmm', 'egmm', 'dgmm', 'degmm'; got 'best'",
+        ),
         (["fit", "a.nc", "--K"], "--K needs a value"),
         (["fit", "a.nc", "--variabel", "x"], "No such option: --variabel; did you mean"),
         (["fit"], "Missing argument 'FILE'"),
@@ -115,7 +124,9 @@ def test_a_bad_option_is_one_plain_sentence(arguments, message, capsys):
     assert "validation error" not in error
 
 
-@pytest.mark.parametrize("said", ["K = 'many'", "K = 2.5", "K = 0", "missing = ['none']", "model = 'best'", "output = 3"])
+@pytest.mark.parametrize(
+    "said", ["K = 'many'", "K = 2.5", "K = 0", "missing = ['none']", "model = 'best'", "output = 3"]
+)
 def test_a_bad_value_in_a_configuration(said, tmp_path, capsys):
     (tmp_path / "run.toml").write_text(said)
     assert degmm("fit", tmp_path / "none.nc", "--config", tmp_path / "run.toml") == 2

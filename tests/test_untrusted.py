@@ -27,7 +27,11 @@ RECORD = {
     "command_line": "degmm fit", "configuration": {}, "versions": {}, "input": None, "items": [], "files": [],
 }  # fmt: skip
 DEEP = "[" * 100_000 + "]" * 100_000
-NUMBERS = {"1e400": "too large for a float", "9" * 400: "an integer of 400 digits", "9" * 5000: "of 5000 digits"}
+NUMBERS = {
+    "1e400": "too large for a float",
+    "9" * 400: "an integer of 400 digits",
+    "9" * 5000: "of 5000 digits",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -344,7 +348,9 @@ def test_netcdf_that_is_vast(tmp_path, monkeypatch):
 def test_amounts(monkeypatch):
     check_amount("it", 10**8, 1, "take less")
     monkeypatch.setattr("degmm.memory.memory_of_machine", lambda: 10**9)
-    with pytest.raises(ValueError, match="it would take 2 GB of memory, and this machine has 1 GB; take less"):
+    with pytest.raises(
+        ValueError, match="it would take 2 GB of memory, and this machine has 1 GB; take less"
+    ):
         check_amount("it", 2 * 10**9, None, "take less")
     monkeypatch.setattr("degmm.memory.memory_of_machine", lambda: None)  # where it cannot be told
     check_amount("it", 10**15, None, "take less")
@@ -357,7 +363,10 @@ def test_amounts(monkeypatch):
 def test_a_switch_that_is_neither_on_nor_off(value, monkeypatch, capsys):
     monkeypatch.setenv("DEGMM_CACHE", value)
     assert degmm("cache") == 2
-    assert f"DEGMM_CACHE: expected on or off (or 1, true, yes, 0, false, no); got '{value}'" in capsys.readouterr().err
+    assert (
+        f"DEGMM_CACHE: expected on or off (or 1, true, yes, 0, false, no); got '{value}'"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("value", ["", "on", "1", " True ", "yes"])

@@ -117,7 +117,9 @@ def changed_arrays(arrays: dict[str, np.ndarray], random: Random) -> dict[str, n
             elif kind == 1:
                 arrays[name] = array.astype(random.choice(TYPES))
             elif kind == 2:
-                arrays[name] = random.choice((array.T, array[None], array.ravel(), array[:0], array[..., None]))
+                arrays[name] = random.choice(
+                    (array.T, array[None], array.ravel(), array[:0], array[..., None])
+                )
             elif kind == 3 and array.ndim:
                 arrays[name] = random.choice((array[:-1], np.concatenate([array, array[-1:]]), array[::-1]))
             elif kind == 4:
@@ -125,7 +127,9 @@ def changed_arrays(arrays: dict[str, np.ndarray], random: Random) -> dict[str, n
             elif kind == 5:
                 arrays[name] = (array * random.choice(NUMBERS)).astype(array.dtype)
             elif kind == 6:
-                arrays[random.choice((name, "order", "prior", "climatology", "x", "projection.hidden"))] = array
+                arrays[random.choice((name, "order", "prior", "climatology", "x", "projection.hidden"))] = (
+                    array
+                )
             elif array.size:
                 flat = array.reshape(-1)
                 flat[random.randrange(flat.size)] = np.array(random.choice(NUMBERS)).astype(array.dtype)

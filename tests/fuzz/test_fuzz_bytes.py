@@ -37,7 +37,11 @@ def ensembles(n=60, M=4):
     station = np.array(["north", "south"])[np.arange(n) % 2]
     observed = values.mean(axis=1) + rng.normal(size=(n, 2))
     return Ensemble.from_numpy(
-        values, ["t2m", "wind"], units=["K", "m s-1"], coords={"time": days, "station": station}, observations=observed
+        values,
+        ["t2m", "wind"],
+        units=["K", "m s-1"],
+        coords={"time": days, "station": station},
+        observations=observed,
     )
 
 
@@ -69,7 +73,10 @@ MODELS = {
         lambda: EGMM(2, covariance_type="diag", **BRIEF).fit(DATA.anomalies("month,station")),
         of_mixture,
     ),
-    "EGMM with shared centres": (lambda: EGMM(2, member_model="shared_centre", **BRIEF).fit(DATA), of_mixture),
+    "EGMM with shared centres": (
+        lambda: EGMM(2, member_model="shared_centre", **BRIEF).fit(DATA),
+        of_mixture,
+    ),
     "GMM": (lambda: GMM(2, dtype="float32", covariance_type="tied", **BRIEF).fit(DATA.values[:, 0]), of_rows),
     "DEGMM of a context": (lambda: DEGMM(2, **DEEP).fit(DATA, context=["season", "station"]), of_mixture),
     "DEGMM of codes": (
@@ -79,7 +86,10 @@ MODELS = {
     "DAGMM": (lambda: DAGMM(2, max_epochs=4, random_state=0).fit(DATA.values[:, 0]), of_rows),
     "EMOS": (lambda: EMOS().fit(DATA, context="season"), of_calibration),
     "regimes of a mixture": (lambda: RegimeEMOS(2, gate="mixture", random_state=0).fit(DATA), of_calibration),
-    "regimes of networks": (lambda: RegimeEMOS(2, gate="deep", **GATE).fit(DATA, context="station"), of_calibration),
+    "regimes of networks": (
+        lambda: RegimeEMOS(2, gate="deep", **GATE).fit(DATA, context="station"),
+        of_calibration,
+    ),
 }
 
 
@@ -143,7 +153,13 @@ RECORD = {
     "items": [
         {"section": "Data", "kind": "note", "text": "try --member-model shared-centre"},
         {"section": "Data", "kind": "warning", "text": "<script>alert(1)</script>"},
-        {"section": "Clusters", "kind": "table", "title": "t", "columns": ["k", "x"], "rows": [["0", "1"], ["1", "2"]]},
+        {
+            "section": "Clusters",
+            "kind": "table",
+            "title": "t",
+            "columns": ["k", "x"],
+            "rows": [["0", "1"], ["1", "2"]],
+        },
         {"section": "Clusters", "kind": "picture", "file": "a.png", "caption": "A picture."},
         {"section": "Files", "kind": "file", "file": "model.json", "text": "the model"},
     ],
@@ -235,7 +251,12 @@ def netcdf(engine):
 
 def npz(save_arrays):
     buffer = io.BytesIO()
-    arrays = {"X": DATA.values[:8], "variables": np.array(["a", "b"]), "station": np.arange(8), "weights": np.ones(8)}
+    arrays = {
+        "X": DATA.values[:8],
+        "variables": np.array(["a", "b"]),
+        "station": np.arange(8),
+        "weights": np.ones(8),
+    }
     save_arrays(buffer, observations=DATA.observations[:8], **arrays)
     return buffer.getvalue()
 

@@ -56,7 +56,9 @@ def _why(kind: str, seed: int, attempt: Callable[[Random], Any]) -> str:
         if isinstance(error, KeyboardInterrupt):
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {str(error)[:200]} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+        return (
+            f"{type(error).__name__}: {str(error)[:200]} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+        )
     if time.perf_counter() - started > SECONDS:
         return f"took {time.perf_counter() - started:.1f} s"
     grown = _memory() - before

@@ -209,7 +209,9 @@ def check_arrays(arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...
             raise ValueError(f"{name} is not finite")
 
 
-def _check_forecasts(members: Float[np.ndarray, "n M D"], parts: Sequence[Float[np.ndarray, "n D K"]]) -> None:
+def _check_forecasts(
+    members: Float[np.ndarray, "n M D"], parts: Sequence[Float[np.ndarray, "n D K"]]
+) -> None:
     """See that no forecast is infinite, or missing where all variables have members."""
     whole = (~np.isnan(members)).any(axis=1).all(axis=1)
     whole &= members.shape[2] == parts[0].shape[1]  # else some variables of the fit are not there

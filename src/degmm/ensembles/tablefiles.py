@@ -86,7 +86,9 @@ def _lines(file: IO[str], path: Path) -> Iterator[str]:
     stored, read = path.stat().st_size, 0
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE:
-            raise ValueError(f"the table has a line of more than {LONGEST_LINE:,} letters; write it in several")
+            raise ValueError(
+                f"the table has a line of more than {LONGEST_LINE:,} letters; write it in several"
+            )
         read += len(line)
         check_amount("the table", read, stored, "unpack it, and give the file that comes of that, or a part")
         yield line

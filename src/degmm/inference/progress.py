@@ -33,7 +33,9 @@ class TrainingProgress:
             self._bar = Progress(
                 TextColumn(self._work),
                 BarColumn(),
-                TextColumn(f"{{task.completed}}/{{task.total}} {self._unit}s · {{task.description}}", markup=False),
+                TextColumn(
+                    f"{{task.completed}}/{{task.total}} {self._unit}s · {{task.description}}", markup=False
+                ),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )

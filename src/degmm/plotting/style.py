@@ -12,7 +12,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
 
 from degmm.files import write_bytes
 from degmm.wording import visible
@@ -77,9 +76,9 @@ class LiteralFigure(Figure):
         """Draw the figure."""
         for axes in self.axes:
             for axis in (axes.xaxis, axes.yaxis):
-                formatter = axis.get_major_formatter()
-                if isinstance(formatter, FixedFormatter):
-                    formatter.seq = [visible(str(label), keep="\n") for label in formatter.seq]
+                labels = [label.get_text() for label in axis.get_ticklabels()]
+                if labels != (shown := [visible(label, keep="\n") for label in labels]):
+                    axis.set_ticks(axis.get_ticklocs(), shown)
                 axis.get_ticklabels()  # gives the labels their texts
         for text in self.findobj(Text):
             assert isinstance(text, Text)
