@@ -19,7 +19,6 @@ from degmm import EGMM, load, read_ensemble, save
 from degmm.ensembles import tablefiles
 from degmm.memory import check_amount
 from degmm.report import render
-from degmm.report import render as write_page
 from degmm.untrusted import read_json, read_toml
 
 RECORD = {
@@ -117,7 +116,7 @@ def test_records(number, tmp_path, capsys):
     if number == "true":
         render(tmp_path)
         return
-    with pytest.raises(ValueError, match="run.json: damaged"):
+    with pytest.raises(ValueError, match=r"run.json: damaged"):
         render(tmp_path)
     assert degmm("report", tmp_path) == 2
     error = capsys.readouterr().err
@@ -131,7 +130,7 @@ def test_records(number, tmp_path, capsys):
 def test_nested_configurations_of_a_record(tmp_path):
     configuration = json.loads("[" * 15 + "]" * 15)
     (tmp_path / "run.json").write_text(json.dumps(RECORD | {"configuration": {"a": configuration}}))
-    assert "none" in write_page(tmp_path)
+    assert "none" in render(tmp_path)
 
 
 @pytest.mark.parametrize("files", [5, None, {"a": 1}, [["a"]], ["a\0b", "..", "x/y", 3, "\ud800"]])
@@ -280,7 +279,7 @@ def test_damaged_archives(compression, tmp_path):
     content = bytearray(path.read_bytes())
     content[50:70] = b"\xff" * 20
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="not a readable npz file|damaged npz or zip"):
+    with pytest.raises(ValueError, match=r"not a readable npz file|damaged npz or zip"):
         read_ensemble(path)
 
 

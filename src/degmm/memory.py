@@ -8,7 +8,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 LEAST = 256 * 1024**2
 """Bytes up to which nothing is asked"""
 MOST_TIMES = 2000
-"""How much more than its size a file may hold: zlib packs a thousand zeros in a byte, and halves become wholes"""
+"""How much more than its size a file may hold: zlib packs a thousand zeros in a byte"""
 
 
 def memory_of_machine() -> int | None:
@@ -47,11 +47,11 @@ def check_amount(what: str, expanded: int, stored: int | None, instead: str) -> 
     there = memory_of_machine()
     if there is not None and expanded > there:
         raise ValueError(
-            f"{what} would take {expanded / 1e9:.3g} GB of memory, and this machine has {there / 1e9:.3g} GB; "
-            f"{instead}"
+            f"{what} would take {expanded / 1e9:.3g} GB of memory, and this machine has {there / 1e9:.3g} "
+            f"GB; {instead}"
         )
     if stored is not None and expanded > MOST_TIMES * max(stored, 1):
         raise ValueError(
-            f"{what} would take {expanded / 1e9:.3g} GB of memory, and has {stored:,} bytes in the file, which "
-            f"only a damaged file or one made to do harm has; {instead}"
+            f"{what} would take {expanded / 1e9:.3g} GB of memory, and has {stored:,} bytes in the file, "
+            f"which only a damaged file or one made to do harm has; {instead}"
         )

@@ -1,9 +1,9 @@
 """JSON and TOML that may come from others: read in bounded time, or refused in one sentence.
 
-All that this package reads of the two passes here. Their grammars allow what no model, record or configuration
-has, and what then breaks a program far from where it was read: thousands of levels, which exhaust the stack;
-numbers that no float holds; keys of thousands of parts, on which a parser spends a time that grows as their
-number squared.
+All that this package reads of the two passes here. Their grammars allow what no model, record or
+configuration has, and what then breaks a program far from where it was read: thousands of levels, which
+exhaust the stack; numbers that no float holds; keys of thousands of parts, on which a parser spends a time
+that grows as their number squared.
 """
 
 import json
@@ -139,7 +139,7 @@ def check_plain(value: Any, *, finite: bool = True) -> None:
 
 
 def _check_structure(text: str) -> None:
-    """See in one pass that TOML has no deep nesting and no long keys; other faults are the parser's to tell."""
+    """See in one pass that TOML has no deep nesting and no long keys; other faults the parser tells."""
     at, depth, dots = 0, 0, 0
     while at < len(text):
         sign = text[at]

@@ -18,7 +18,7 @@ def percent(share: float) -> str:
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Return a text with its control characters written out, such as ``\\x1b``, but for those to keep."""
+    r"""Return a text with its control characters written out, such as ``\x1b``, but for those to keep."""
     return CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 
 

@@ -10,9 +10,6 @@ from functools import partial
 import numpy as np
 import pytest
 import xarray as xr
-from fuzz.cases import seeds
-from fuzz.changes import changed_arrays, changed_bytes, changed_json
-from fuzz.trial import tried
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
@@ -22,6 +19,9 @@ from degmm.cli.app import app
 from degmm.cli.usage import in_plain_words
 from degmm.report import render
 from degmm.wording import CONTROL
+from fuzz.cases import seeds
+from fuzz.changes import changed_arrays, changed_bytes, changed_json
+from fuzz.trial import tried
 
 pytestmark = [
     pytest.mark.slow,

@@ -95,8 +95,8 @@ def open_dataset(
         raise
     except MemoryError as error:  # nothing but coordinates is read so far
         raise ValueError(
-            f"not a readable {kind} file: its coordinates ask for more memory than there is; write or fetch it "
-            "again"
+            f"not a readable {kind} file: its coordinates ask for more memory than there is; write or "
+            "fetch it again"
         ) from error
     except Exception as error:  # h5py, zarr, eccodes and xarray raise many types for a bad file
         raise ValueError(

@@ -281,8 +281,8 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
         M = members.shape[1]
         if self._single_member and M > 1:
             raise ValueError(
-                f"{name}: {type(self).__name__} takes one member per ensemble and X has {M}; pass X[:, 0], or "
-                f"use {self._many_members_model} for whole ensembles"
+                f"{name}: {type(self).__name__} takes one member per ensemble and X has {M}; pass X[:, 0], "
+                f"or use {self._many_members_model} for whole ensembles"
             )
         return members
 

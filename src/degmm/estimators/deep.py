@@ -35,11 +35,11 @@ from degmm.inference.batches import Ensembles
 from degmm.inference.checkpoints import Checkpoints
 from degmm.inference.deep_fit import DeepFit, DeepSettings, Snapshot, fit_deep
 from degmm.inference.finish import responsibilities
-from degmm.inference.solution import Result
 from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.responses import prior_of
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
+from degmm.inference.solution import Result
 from degmm.moments import moments_of
 from degmm.nets import find_encoder
 from degmm.precision import precision_of
@@ -377,8 +377,8 @@ class DEGMM(Projected, Mixture):
         sound = np.isfinite(gamma).all(axis=1)
         if not sound.all() and self.result_ is not Result.NON_FINITE:
             raise ValueError(
-                f"X: the network's probabilities of ensemble {int(np.argmin(sound))} are not finite; check its "
-                "values, or the model"
+                f"X: the network's probabilities of ensemble {int(np.argmin(sound))} are not finite; check "
+                "its values, or the model"
             )
         return gamma
 
