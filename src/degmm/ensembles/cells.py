@@ -2,7 +2,7 @@
 
 A spreadsheet takes a cell of text that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, which can
 start programs and send what the sheet holds elsewhere; names of stations, members and variables come from
-files of others. Such a text is written with an apostrophe before it, which tells spreadsheets that it is text.
+files of others. Such a text is written with an apostrophe before it, which tells spreadsheets what it is.
 Reading takes one off again, so that labels stay what they were. Numbers are no text and stay numbers.
 """
 
