@@ -57,7 +57,7 @@ def test_flags_go_before_the_configuration(netcdf, tmp_path):
         ('encoder = "mlp"', "--encoder: model egmm has no such option"),
         (
             "K = 0",
-            "--config: Invalid value for '--K': Input should be greater than or equal to 1 (degmm fit --help",
+            "--config: Invalid value for '--K': expected at least 1; got '0' (degmm fit --help",
         ),
         ('K = "many"', "--config: Invalid value for '--K'"),
         ("K = true", "'K' is no switch: expected a value"),

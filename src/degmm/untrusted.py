@@ -108,6 +108,10 @@ def read_toml(content: bytes) -> dict[str, Any]:
         value = tomllib.loads(text)
     except RecursionError:
         raise ValueError("its lists or tables are nested too deeply") from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # of int, whose limit is some thousand digits
+        raise ValueError("it has an integer of more than 64 bits") from error
     check_plain(value)
     return value
 
