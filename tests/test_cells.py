@@ -100,4 +100,4 @@ def test_labels_come_back(hostile, tmp_path):
     again = read_ensemble(tmp_path / "a.csv")
     assert again.variables == ("=t2m",)
     assert [str(label) for label in again.coords["=site"]] == data.coords["=site"].tolist()
-    np.testing.assert_array_equal(again.values, data.values)
+    np.testing.assert_allclose(again.values, data.values, rtol=1e-6)

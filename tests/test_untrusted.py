@@ -28,7 +28,7 @@ RECORD = {
 DEEP = "[" * 100_000 + "]" * 100_000
 NUMBERS = {
     "1e400": "too large for a float",
-    "9" * 400: "an integer of 400 digits",
+    "9" * 400: "an integer of 40[01] digits",
     "9" * 5000: "of 5000 digits",
 }
 
@@ -223,7 +223,7 @@ def test_a_sparse_file_is_not_read(fitted, tmp_path):
     folder = save(fitted, tmp_path / "model")
     arrays = next(folder.glob("*.safetensors"))
     with arrays.open("r+b") as file:
-        file.truncate(2**44)
+        file.truncate(2**42)
     with pytest.raises(ValueError, match="is too large"):
         load(folder)
     (folder / "model.json").write_text(" ")
@@ -339,7 +339,7 @@ def test_netcdf_that_is_vast(tmp_path, monkeypatch):
     assert len(read_ensemble(tmp_path / "a.nc")) == 3000
     monkeypatch.setattr("degmm.memory.LEAST", 10_000)
     monkeypatch.setattr("degmm.memory.MOST_TIMES", 50)
-    with pytest.raises(ValueError, match=r"the values of 't2m' would take .* made to do harm; take fewer"):
+    with pytest.raises(ValueError, match=r"the values of 't2m' would take .* to do harm has; take fewer"):
         read_ensemble(tmp_path / "a.nc")
 
 
