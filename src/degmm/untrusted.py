@@ -64,7 +64,7 @@ def read_json(content: bytes, *, finite: bool = True) -> Any:
     except UnfitError:
         raise
     except RecursionError:
-        raise ValueError("its lists or tables are nested too deeply") from None
+        raise ValueError("it is no JSON: its lists or tables are nested too deeply") from None
     except ValueError as error:
         raise ValueError(f"it is no JSON: {error}") from error
     check_plain(value, finite=finite)

@@ -56,7 +56,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     content = _content(folder, path)
     try:
-        run = read_json(content)
+        run = read_json(content, finite=False)  # what may not be NaN is seen below
     except ValueError as error:
         raise _damaged(path, str(error)) from error
     version = run.get("format") if isinstance(run, dict) else None
