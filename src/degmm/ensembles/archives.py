@@ -1,5 +1,6 @@
 """Ensembles in npz files of NumPy's."""
 
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,11 +101,20 @@ def _arrays(file: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                 raise
             unread[name] = "holds Python objects, which are not read since they may run code"
             continue
-        if isinstance(array, np.ndarray):
-            arrays[name] = array
-        else:  # the bytes of another file
+        if not isinstance(array, np.ndarray):  # the bytes of another file
             unread[name] = "is no array"
+        elif array.dtype.kind == "U" and not _is_text(array):
+            unread[name] = "holds letters that are none"
+        else:
+            arrays[name] = array
     return arrays, unread
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Return whether the letters of texts are such; Python fails on others with an error of its own."""
+    order = ">" if array.dtype.byteorder == ">" else "<" if array.dtype.byteorder == "<" else "="
+    codes = np.frombuffer(np.ascontiguousarray(array).tobytes(), f"{order}u4")
+    return bool((codes <= sys.maxunicode).all())
 
 
 def _left(arrays: Mapping[str, Any], coords: Mapping[str, Any], unread: Mapping[str, str]) -> list[str]:

@@ -104,7 +104,11 @@ def read_parquet(path: Path) -> "pd.DataFrame":
         head = read_metadata(path)
         needed = head.num_rows * head.num_columns * BYTES_OF_A_CELL
         check_amount("the table", needed, None, "take fewer of its rows or columns")
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        for _, column in table.items():
+            if column.dtype.kind == "O":  # text, which pyarrow only checks when it is asked for
+                column.astype(object)
+        return table
     except ImportError as error:
         raise ImportError(f"{path}: reading it needs pyarrow: pip install 'degmm[files]'") from error
     except Exception as error:

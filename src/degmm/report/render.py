@@ -133,8 +133,11 @@ def _with_source(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
     """Say of a picture whether it is ``missing``, and give those that browsers show as their ``source``."""
     if item["kind"] != "picture":
         return item
-    named = located(folder, item["file"])
-    path = Path(os.path.realpath(named))
+    try:
+        named = located(folder, item["file"])
+        path = Path(os.path.realpath(named))
+    except ValueError as error:  # letters that no name of a file has
+        raise ValueError(f"{folder / RECORD}: a picture has no name of a file; remove it") from error
     # A record may come from others: no file of the reader's ends up in a page to be sent back.
     if not path.is_relative_to(os.path.realpath(folder)):
         raise ValueError(
