@@ -85,7 +85,7 @@ def read_inside(folder: Path, path: Path, most: int | None = None) -> bytes:
             raise ValueError(f"{path}: is no regular file; put the file itself there")
         if most is not None and found.st_size > most:
             raise ValueError(f"{path}: is too large, {found.st_size:,} bytes of {most:,} at most")
-        return file.read(-1 if most is None else most)
+        return file.read(found.st_size)
 
 
 def write_bytes(path: Path, content: bytes, *, follow: bool = True) -> None:

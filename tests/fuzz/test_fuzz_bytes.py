@@ -21,7 +21,7 @@ from degmm.report import render
 from degmm.wording import CONTROL
 from fuzz.cases import seeds
 from fuzz.changes import changed_arrays, changed_bytes, changed_json
-from fuzz.trial import tried
+from fuzz.trial import tried, tried_apart
 
 pytestmark = [
     pytest.mark.slow,
@@ -331,4 +331,8 @@ def test_input_files(name, tmp_path):
     content = make()
     (tmp_path / file).write_bytes(content)
     read_ensemble(tmp_path / file)
-    tried(name, seeds(1 / len(FILES)), partial(other_file, tmp_path / file, content, change))
+    attempt = partial(other_file, tmp_path / file, content, change)
+    if name == "NetCDF-4":  # HDF5 follows a damaged list of dimensions for minutes, where nothing can stop it
+        tried_apart(name, seeds(1 / len(FILES)), attempt, foreign=0.005)
+    else:
+        tried(name, seeds(1 / len(FILES)), attempt)

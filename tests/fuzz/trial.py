@@ -1,10 +1,12 @@
 """One case after another: each ends with a value or a ValueError, soon and with little memory."""
 
+import multiprocessing
 import resource
 import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable
 from random import Random
 from types import FrameType
@@ -15,6 +17,8 @@ SECONDS = 20
 BYTES = 2 * 1024**3
 """By which a case may raise the memory of the process"""
 MOST_TOLD = 8
+STARTING = 40
+"""Seconds that a process takes until its first case"""
 
 
 class HangError(BaseException):
@@ -38,6 +42,42 @@ def tried(kind: str, seeds: Iterable[int], attempt: Callable[[Random], Any]) -> 
     assert not failed, (
         f"{len(failed)} cases of {kind} failed, the first as DEGMM_FUZZ_SEED={first} DEGMM_FUZZ_CASES=1:\n{told}"
     )
+
+
+def tried_apart(kind: str, seeds: Iterable[int], attempt: Callable[[Random], Any], foreign: float) -> None:
+    """Try all cases as :func:`tried` does, in a process of their own, which the code of others may hang or end.
+
+    Of the cases a share, ``foreign``, may do so: no Python code can keep a C library from it.
+    """
+    left, failed, lost = list(seeds), [], []
+    n = len(left)
+    while left:
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        started = False
+        process = context.Process(target=_answer, args=(there, kind, left, attempt))
+        process.start()
+        there.close()
+        try:
+            while left and here.poll(SECONDS if started else STARTING):
+                why, started = here.recv(), True
+                seed = left.pop(0)
+                failed += [(seed, why)] if why else []
+            lost += [left.pop(0)] if left else []
+        except EOFError:
+            lost.append(left.pop(0))
+        process.kill()
+        process.join()
+    told = "\n".join(f"seed {seed}: {why}" for seed, why in failed[:MOST_TOLD])
+    assert not failed, f"{len(failed)} of {n} cases of {kind} failed:\n{told}"
+    assert len(lost) <= max(1, foreign * n), f"{len(lost)} of {n} cases of {kind} hung or ended the process: {lost}"
+    print(f"{kind}: {n} cases; hung or ended the process, by code of others: {lost or 'none'}")
+
+
+def _answer(to: Any, kind: str, seeds: list[int], attempt: Callable[[Random], Any]) -> None:
+    warnings.simplefilter("ignore")
+    for seed in seeds:
+        to.send(_why(kind, seed, attempt))
 
 
 def _why(kind: str, seed: int, attempt: Callable[[Random], Any]) -> str:
