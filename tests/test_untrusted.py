@@ -233,6 +233,27 @@ def test_a_sparse_file_is_not_read(fitted, tmp_path):
         load(folder)
 
 
+def test_a_picture_whose_name_no_file_has(tmp_path):
+    item = {"section": "a", "kind": "picture", "file": "\ud800.png", "caption": "a"}
+    (tmp_path / "run.json").write_text(json.dumps(RECORD | {"items": [item]}))
+    with pytest.raises(ValueError, match=r"run.json: a picture has no name of a file; remove it"):
+        render(tmp_path)
+
+
+def test_parquet_of_text_that_is_none(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    text = pa.Array.from_buffers(
+        pa.string(), 2, [None, pa.py_buffer(np.array([0, 1, 2], "<i4")), pa.py_buffer(b"\xffa")]
+    )
+    pq.write_table(
+        pa.table({"t2m_m01": [1.0, 2.0], "t2m_m02": [2.0, 3.0], "site": text}), tmp_path / "a.parquet"
+    )
+    with pytest.raises(ValueError, match="not a readable Parquet file"):
+        read_ensemble(tmp_path / "a.parquet")
+
+
 # --- archives ------------------------------------------------------------------------------------------------
 
 
@@ -252,9 +273,11 @@ def archive(path, compression=zipfile.ZIP_DEFLATED, **parts):
     ("content", "message"),
     [
         (npy("(1000000000000, 5, 2)"), "not a readable npz file"),
-        (npy("(-1, 5, 2)"), "not a readable npz file"),
+        (npy("(-1, 5, 2)"), "is of no plain type"),
+        (npy("(2, 2)", [("a", "<f8")]), "is of no plain type"),
         (npy("(9, 5, 2)"), "not a readable npz file"),
-        (npy("(" + "-" * 50 + "1,)"), "not a readable npz file"),
+        (npy("(" + "-" * 3000 + "1,)"), "is of no plain type"),
+        (npy("(" + "1, " * 3000 + "x)"), "is of no plain type"),
         (npy("(2, 2)", "|O"), "holds Python objects"),
         (b"no array at all", "is no array"),
     ],
@@ -262,6 +285,17 @@ def archive(path, compression=zipfile.ZIP_DEFLATED, **parts):
 def test_heads_of_arrays(content, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         read_ensemble(archive(tmp_path / "a.npz", X=content))
+
+
+def test_text_that_is_none(tmp_path):
+    buffer = io.BytesIO()
+    names = np.array(["a", "b"], ">U3")
+    bad = np.frombuffer(b"\xff\xff\xff\x7f" * 2, "<U1")
+    np.savez(buffer, X=np.random.default_rng(0).normal(size=(2, 3, 2)), variables=names, site=bad)
+    (tmp_path / "a.npz").write_bytes(buffer.getvalue())
+    data = read_ensemble(tmp_path / "a.npz")
+    assert data.variables == ("a", "b")
+    assert "left out: site" in data.notes
 
 
 def test_members_that_are_no_arrays_are_left_out(tmp_path):

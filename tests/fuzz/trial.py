@@ -70,7 +70,9 @@ def tried_apart(kind: str, seeds: Iterable[int], attempt: Callable[[Random], Any
         process.join()
     told = "\n".join(f"seed {seed}: {why}" for seed, why in failed[:MOST_TOLD])
     assert not failed, f"{len(failed)} of {n} cases of {kind} failed:\n{told}"
-    assert len(lost) <= max(1, foreign * n), f"{len(lost)} of {n} cases of {kind} hung or ended the process: {lost}"
+    assert len(lost) <= max(1, foreign * n), (
+        f"{len(lost)} of {n} cases of {kind} hung or ended the process: {lost}"
+    )
     print(f"{kind}: {n} cases; hung or ended the process, by code of others: {lost or 'none'}")
 
 

@@ -1,5 +1,6 @@
 """Ensembles in npz files of NumPy's."""
 
+import re
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,12 @@ from degmm.ensembles.times import undated
 from degmm.memory import check_amount
 
 ARRAY_NAMES = ("X", "values", "forecast", "arr_0")
+HEAD = re.compile(
+    rb"\s*\{\s*'descr'\s*:\s*'[^'\\]{1,40}'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
+    rb"\s*'shape'\s*:\s*\(\s*(\d+L?\s*,\s*)*(\d+L?\s*)?\)\s*,?\s*\}\s*"
+)
+"""What is said of a plain array in its head; other programs write it as NumPy does"""
+LONGEST_HEAD = 4096
 OBSERVATIONS = ("observations", "observation", "obs")
 
 
@@ -36,8 +43,9 @@ def read_npz(
             raise ValueError(f"{name}: arrays in an npz file have no names of dimensions; leave it out")
     _check_size(path)
     try:
+        odd = _of_other_heads(path)
         with np.load(path, allow_pickle=False) as file:
-            arrays, unread = _arrays(file)
+            arrays, unread = _arrays(file, odd)
     except Exception as error:  # of the archive, of its compression, of the heads of arrays; memory, too
         what = f"{type(error).__name__}: {first_line(error)}"
         raise ValueError(f"not a readable npz file; write or fetch it again ({what})") from error
@@ -89,11 +97,27 @@ def _check_size(path: Path) -> None:
     )
 
 
-def _arrays(file: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the arrays of a file, and why others are not read."""
+def _of_other_heads(path: Path) -> dict[str, str]:
+    """Return the arrays whose heads are not those of plain arrays: NumPy parses them as code of Python."""
+    odd: dict[str, str] = {}
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            with archive.open(part) as file:
+                magic, size = file.read(8), b""
+                if magic[:6] == b"\x93NUMPY":
+                    size = file.read(2 if magic[6] == 1 else 4)
+                if size and not HEAD.fullmatch(file.read(min(int.from_bytes(size, "little"), LONGEST_HEAD))):
+                    odd[part.filename.removesuffix(".npy")] = "is of no plain type"
+    return odd
+
+
+def _arrays(file: Any, odd: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays of a file, and why others, the odd ones among them, are not read."""
     arrays: dict[str, np.ndarray] = {}
-    unread: dict[str, str] = {}
+    unread = dict(odd)
     for name in file.files:
+        if name in odd:
+            continue
         try:
             array = file[name]
         except ValueError as error:
