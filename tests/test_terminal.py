@@ -102,6 +102,7 @@ def test_progress(capsys):
         (["fit", "a.nc", "--K", "2.5"], "'--K': expected an integer; got '2.5'"),
         (["fit", "a.nc", "--K", "0"], "'--K': expected at least 1; got '0'"),
         (["fit", "a.nc", "--K", "9" * 5000], "'--K': expected an integer"),
+        (["fit", "a.nc", "--seed", "9" * 400], "'--seed': expected an integer of at most 80 digits"),
         (["simulate", "--missing", "2"], "'--missing': expected at most 1; got '2'"),
         (["simulate", "--between", "much"], "'--between': expected a number; got 'much'"),
         (["fit", "a.nc", "--missing", "none"], "'--missing': expected a number; got 'none'"),

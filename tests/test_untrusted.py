@@ -28,7 +28,7 @@ RECORD = {
 DEEP = "[" * 100_000 + "]" * 100_000
 NUMBERS = {
     "1e400": "too large for a float",
-    "9" * 400: "an integer of 40[01] digits",
+    "9" * 400: "an integer of 400 digits",
     "9" * 5000: "of 5000 digits",
 }
 
@@ -50,7 +50,7 @@ def _soon():
         ("NaN", "not finite"),
         ('{"a": [-Infinity]}', "not finite"),
         ("{", "it is no JSON: "),
-        (str(2**63), "64 bits"),
+        ("1" * 81, "81 digits"),
         *NUMBERS.items(),
         *((f"-{text}", message) for text, message in NUMBERS.items() if len(text) < 1000),
     ],
@@ -63,7 +63,7 @@ def test_json(text, message):
 
 
 def test_json_that_is_sound():
-    value = {"a": [1, -2.5, 1e308, 5e-324, 2**63 - 1, -(2**63)], "b": {"c": None, "d": [True]}}
+    value = {"a": [1, -2.5, 1e308, 5e-324, 2**128 - 1, -(2**128)], "b": {"c": None, "d": [True]}}
     assert read_json(json.dumps(value).encode()) == value
 
 
@@ -80,8 +80,8 @@ def test_json_that_is_sound():
         ("a = 1e400", "not finite"),
         ("a = [inf]", "not finite"),
         ("a = nan", "not finite"),
-        ("a = " + "9" * 400, "64 bits"),
-        ("a = " + "9" * 5000, "64 bits"),
+        ("a = " + "9" * 400, "of more than 80 digits"),
+        ("a = " + "9" * 5000, "of more than 80 digits"),
         ('a = "' + '"""' * 30_000, "Expected|Unterminated|Illegal|Invalid"),
         ('a = """' + '\\"""' * 30_000, "Unterminated|Expected|Illegal"),
     ],

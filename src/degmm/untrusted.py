@@ -21,10 +21,8 @@ DEEPEST = 20
 """Levels of lists and tables; files of this package have six"""
 MOST_PARTS = 10
 """Parts of a key of TOML; configurations have keys of one"""
-LARGEST_INTEGER = 2**63
-"""What NumPy, and all that sizes something, holds"""
-MOST_DIGITS = 20
-"""With a sign"""
+MOST_DIGITS = 80
+"""Of an integer: seeds may have 128 bits, and a float holds it; what sizes something is checked besides"""
 OPENING, CLOSING = "[{", "]}"
 
 
@@ -76,8 +74,9 @@ class UnfitError(ValueError):
 
 
 def _integer(text: str) -> int:
-    if len(text) > MOST_DIGITS:
-        raise UnfitError(f"it has an integer of {len(text)} digits")
+    digits = len(text.lstrip("-"))
+    if digits > MOST_DIGITS:
+        raise UnfitError(f"it has an integer of {digits} digits")
     return int(text)
 
 
@@ -110,14 +109,14 @@ def read_toml(content: bytes) -> dict[str, Any]:
         raise ValueError("its lists or tables are nested too deeply") from None
     except ValueError as error:
         if "limit" in str(error) and "digits" in str(error):  # of int, which names a setting of Python's
-            raise ValueError("it has an integer of more than 64 bits") from error
+            raise ValueError(f"it has an integer of more than {MOST_DIGITS} digits") from error
         raise
     check_plain(value)
     return value
 
 
 def check_plain(value: Any, *, finite: bool = True) -> None:
-    """See that a value has a moderate depth and numbers that a float or an integer of 64 bits holds.
+    """See that a value has a moderate depth and numbers that a float holds.
 
     Raises
     ------
@@ -134,8 +133,8 @@ def check_plain(value: Any, *, finite: bool = True) -> None:
                 inner.extend(part)
             elif isinstance(part, float) and finite and not math.isfinite(part):
                 raise ValueError("it has a number that is not finite, or too large for a float")
-            elif isinstance(part, int) and not -LARGEST_INTEGER <= part < LARGEST_INTEGER:
-                raise ValueError("it has an integer of more than 64 bits")
+            elif isinstance(part, int) and abs(part) >= 10**MOST_DIGITS:
+                raise ValueError(f"it has an integer of more than {MOST_DIGITS} digits")
         if not inner:
             return
         level = inner
