@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Each process begins at its own end of the tests: those of a file share what is prepared and compiled for them.
 PYTEST := -n 2 --dist worksteal
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow fuzz check bench clean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/python main.py --n 1000 --M 10 --D 2 --K 3 --num_epochs 1000 --seed 0
@@ -16,6 +16,11 @@ test: $(VENV)/.ready-test check
 # What takes long: tables reproduced, real data, many seeds, killed processes
 test-slow: $(VENV)/.ready-test
 	$(BIN)/python -m pytest $(PYTEST) -m slow
+
+# As part of test-slow, with as many random cases of each kind as wanted: make fuzz CASES=20000
+CASES ?= 500
+fuzz: $(VENV)/.ready-test
+	DEGMM_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest $(PYTEST) -m slow --timeout=0 tests/fuzz
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .

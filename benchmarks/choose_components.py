@@ -29,7 +29,7 @@ CRITERIA = {"bic": "BIC", "icl": "ICL", "held_out": "cross-validation"}
 N_INIT = 8
 """Starts of a fit: few, for the 16 800 fits to take minutes"""
 TOL = 1e-4
-"""Of EM, in nats an ensemble: 0.02 nats in all, where one more cluster costs BIC 16"""
+"""Of EM, in nats per ensemble: 0.02 nats in all, where one more cluster costs BIC 16"""
 
 
 class Mixture(NamedTuple):

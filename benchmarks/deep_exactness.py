@@ -3,7 +3,7 @@
     python benchmarks/deep_exactness.py
 
 Ten mixtures of each size; the worst of them, and the mean where it says so. KL is that of the network's
-probabilities from the exact posterior, nats an ensemble; Δℓ is what EGMM's log-likelihood a member is
+probabilities from the exact posterior, nats per ensemble; Δℓ is what EGMM's log-likelihood per member is
 above DEGMM's; a cluster is lost if its weight is below half of what EGMM's smallest has. Accuracies are
 on fresh ensembles, and their losses means. An untrained network makes all clusters equal, for which its
 probabilities are exact: its KL is 0, and only the likelihood tells.

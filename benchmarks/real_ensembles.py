@@ -35,7 +35,7 @@ def stations(folder: Path) -> dict[str, np.ndarray]:
 
 
 def held_out(X: np.ndarray, member_model: str, K: int) -> float:
-    """Return the mean log density of the last third under the fit to the first two, nats an ensemble."""
+    """Return the mean log density of the last third under the fit to the first two, nats per ensemble."""
     train = len(X) * 2 // 3
     model = EGMM(K, member_model=member_model, random_state=0).fit(X[:train])
     return model.score(X[train:])

@@ -57,7 +57,7 @@ def test_flags_go_before_the_configuration(netcdf, tmp_path):
         ('encoder = "mlp"', "--encoder: model egmm has no such option"),
         (
             "K = 0",
-            "--config: Invalid value for '--K': Input should be greater than or equal to 1 (degmm fit --help",
+            "--config: Invalid value for '--K': expected at least 1; got '0' (degmm fit --help",
         ),
         ('K = "many"', "--config: Invalid value for '--K'"),
         ("K = true", "'K' is no switch: expected a value"),
@@ -269,7 +269,7 @@ def test_weights_and_context_in_a_file_are_used_and_told(tmp_path, mixture, caps
         assert degmm("fit", tmp_path / name, *FIT, "-o", tmp_path / "out") == 0
         out = capsys.readouterr().out
         assert ("weights in 'weights'" in out) == (name == "w.npz")
-        figures.append(float(re.search(r"log-likelihood a member: (\S+) nats", out)[1]))
+        figures.append(float(re.search(r"log-likelihood per member: (\S+) nats", out)[1]))
     assert figures[0] == pytest.approx(figures[1], abs=1e-3)
     criteria = []
     for name in ("w.npz", "copies.npz"):

@@ -295,7 +295,7 @@ def test_bad_input_is_named():
     for arguments, options, message in (
         ((X,), {}, "y: no observations"),
         ((X, np.full(60, np.nan)), {}, "y: every observation is missing"),
-        ((X, y[:50]), {}, r"y: expected an observation a case, shape \(60,\)"),
+        ((X, y[:50]), {}, r"y: expected one observation per case, shape \(60,\)"),
         ((X, late), {}, "y: -inf at case 8, variable 0, is infinite"),
         ((infinite, y), {}, "X: infinite value at ensemble 4, member 2"),
         ((X[:3], y[:3]), {}, "X: 3 cases .* are too few for 4 parameters"),

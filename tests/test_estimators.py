@@ -76,12 +76,12 @@ BAD_INPUT = [
     (
         "GMM on ensembles",
         fit(GMM(2)),
-        "X: GMM takes one member an ensemble and X has 4; pass X[:, 0], or use EGMM",
+        "X: GMM takes one member per ensemble and X has 4; pass X[:, 0], or use EGMM",
     ),
     (
         "DGMM on ensembles",
         fit(DGMM(2)),
-        "X: DGMM takes one member an ensemble and X has 4; pass X[:, 0], or use DEGMM",
+        "X: DGMM takes one member per ensemble and X has 4; pass X[:, 0], or use DEGMM",
     ),
     (
         "D differs",

@@ -151,7 +151,7 @@ def test_one_cluster_is_drawn_itself_on_one_pair_of_axes(fields):
         ({"titles": (t for t in "ab")}, "titles: expected one for each of 3 clusters, got .'a', 'b'"),
         ({"titles": 3}, "titles: expected one for each of 3 clusters, got 3"),
         ({"fields": np.zeros((3, 4, 6), complex)}, "fields: could not be read .*complex numbers"),
-        ({"axes": []}, "axes: expected 3, one a cluster, got 0"),
+        ({"axes": []}, "axes: expected 3, one per cluster, got 0"),
     ],
 )
 def test_errors_name_the_argument(fields, settings, message):

@@ -39,6 +39,11 @@ def test_a_loaded_model_predicts_identically(model, tmp_path):
         assert getattr(again, name) == getattr(model, name)
 
 
+def test_seeds_of_many_bits_are_kept(tmp_path):
+    model = EGMM(2, n_init=1, random_state=2**128 - 1).fit(X)
+    assert load(save(model, tmp_path)).random_state == 2**128 - 1
+
+
 def test_saving_again_replaces_the_model(tmp_path):
     save(EGMM(2, n_init=4, random_state=0).fit(X), tmp_path)
     second = EGMM(3, n_init=4, random_state=0).fit(X)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import xarray as xr
 
 from degmm.cli import main
 from degmm.plotting import new_figure, save_figure
+from degmm.wording import CONTROL
 
 NAMES = [
     "$",
@@ -23,6 +25,7 @@ NAMES = [
     r"\$ 5",
     "$a",
     "^$_$",
+    "a\x1b]0;b\x07\u202ec",
 ]
 
 
@@ -55,8 +58,11 @@ def test_any_name_is_drawn(name, suffix, tmp_path):
     axes.set_yscale("log")  # has formulas of its own
     axes.legend()
     figure.suptitle(name)
-    assert save_figure(figure, tmp_path / f"a.{suffix}").exists()
-    assert axes.title.get_parse_math() == (name in ("W m$^{-2}$", r"\$ 5"))
+    content = save_figure(figure, tmp_path / f"a.{suffix}").read_bytes()
+    if suffix == "svg":
+        ElementTree.fromstring(content)
+        assert not CONTROL.search(content.decode().replace("\n", ""))
+    assert axes.title.get_parse_math() == ("$" not in name or name in ("W m$^{-2}$", r"\$ 5"))
     assert all(label.get_parse_math() for label in axes.get_yticklabels())
 
 

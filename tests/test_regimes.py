@@ -258,7 +258,7 @@ def test_number_of_regimes_by_held_out_crps():
     [
         ({"y": None}, "y: no observations"),
         ({"y": np.full(60, np.nan)}, "y: every observation is missing"),
-        ({"y": np.zeros(59)}, "y: expected an observation a case"),
+        ({"y": np.zeros(59)}, "y: expected one observation per case"),
         (
             {"keep": 3},
             "X: 3 cases with an observation.* are too few for|n_components: 4 regimes are too many",

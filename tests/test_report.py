@@ -50,7 +50,7 @@ def record():
         "input": {"file": "innsbruck_gefs.nc", "bytes": 240337, "sha256": "8f4c" * 16},
         "items": [
             item("Data", "note", text=f"{EVIL} & members along 'member', see https://example.org"),
-            item("Clusters", "note", text="log-likelihood a member: -4.9092 nats"),
+            item("Clusters", "note", text="log-likelihood per member: -4.9092 nats"),
             item(
                 "Clusters",
                 "table",

@@ -132,7 +132,7 @@ def test_log_score():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: crps_ensemble(np.zeros((2, 3)), np.zeros(3)), r"y: expected one observation a case"),
+        (lambda: crps_ensemble(np.zeros((2, 3)), np.zeros(3)), r"y: expected one observation per case"),
         (lambda: crps_ensemble(np.zeros((2, 3, 2)), np.zeros((2, 3))), r"y: expected shape \(2, 2\)"),
         (lambda: energy_score(np.zeros((2, 3)), np.zeros((2, 1))), r"X: expected members of D variables"),
         (lambda: energy_score(np.full((2, 3, 1), np.inf), np.zeros((2, 1))), "X: infinite"),

@@ -231,7 +231,7 @@ def bad_blocks():
         ),
         "weights long": ([X, X], {"sample_weight": np.ones(50)}, "sample_weight: 50 weights for the 40"),
         "weights 0": ([X], {"sample_weight": np.zeros(20)}, "sample_weight: every weight is zero"),
-        "weights rank": ([X], {"sample_weight": 1.0}, "sample_weight: expected one weight an ensemble"),
+        "weights rank": ([X], {"sample_weight": 1.0}, "sample_weight: expected one weight per ensemble"),
         "text": (iter(["a", "b"]), {}, "X, block 0: could not be read as an array of numbers"),
     }
 

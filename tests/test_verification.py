@@ -166,7 +166,7 @@ def test_a_legend_lies_beside_the_axes(axes, cases):
         (np.zeros(3), np.zeros(3), r"X: expected the members of one variable"),
         (np.zeros((3, 2, 2)), np.zeros(3), r"X: expected .* got \(3, 2, 2\)"),
         (np.zeros((0, 2)), np.zeros(0), "X: expected"),
-        (np.zeros((3, 2)), np.zeros(2), r"y: expected one observation a case, shape \(3,\)"),
+        (np.zeros((3, 2)), np.zeros(2), r"y: expected one observation per case, shape \(3,\)"),
         (np.zeros((3, 2)), np.zeros((3, 1)), "y: expected"),
         (np.array([[1.0, np.inf]]), np.zeros(1), "X: infinite"),
         (np.zeros((1, 2)), [-np.inf], "y: infinite"),

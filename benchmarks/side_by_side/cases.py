@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 TOLERANCE = 1e-4
-"""EM stops where the log-likelihood rises by less than this, in nats a member"""
+"""EM stops where the log-likelihood rises by less than this, in nats per member"""
 MAX_ITER = 100
 """Largest number of iterations of EM"""
 EPOCHS = 200

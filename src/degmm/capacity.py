@@ -1,12 +1,11 @@
 """Whether a fit fits in memory: told before it is begun, in place of a process that the system ends."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from degmm.families import CovarianceStructure
+from degmm.memory import memory_of_machine
 from degmm.scatter import form_for, rows_of
 
 COPIES_OF_COVARIANCES = 16
@@ -14,20 +13,6 @@ COPIES_OF_COVARIANCES = 16
 many times the matrices' own memory."""
 COPIES_OF_MOMENTS = 2
 """Moments, and their blocks."""
-CGROUP = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux says how much memory a container has"""
-
-
-def memory_of_machine() -> int | None:
-    """Return how many bytes of memory this process may use at most; None where that cannot be told."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # not on Windows
-        return None
-    try:
-        return min(total, int(CGROUP.read_text()))
-    except (OSError, ValueError):  # no container, or one without a limit
-        return total
 
 
 def check_capacity(

@@ -23,7 +23,7 @@ class Clustering(NamedTuple):
     seconds: float | None
     """None for the oracle, which is not fitted"""
     kl: float = float("nan")
-    """KL(γ ‖ posterior) of a network's γ, in nats an ensemble"""
+    """KL(γ ‖ posterior) of a network's γ, in nats per ensemble"""
 
 
 def clustering_of(name: str, X: Float[np.ndarray, "n M D"], model: Any, seconds: float) -> Clustering:

@@ -28,8 +28,8 @@ class Comparison:
     """What :func:`compare` returns."""
 
     table: "pd.DataFrame"
-    """One row a model: members, accuracy, ari, log_likelihood (a member, nats),
-    kl (of a network's γ from the exact posterior, nats an ensemble), seconds"""
+    """One row a model: members, accuracy, ari, log_likelihood (nats per member),
+    kl (of a network's γ from the exact posterior, nats per ensemble), seconds"""
     figures: tuple[Path, ...]
     """The pictures written"""
     seconds: dict[str, float] = field(default_factory=dict)

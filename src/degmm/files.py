@@ -5,6 +5,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from degmm.memory import memory_of_machine
+
 
 def writable_folder(folder: Path, *names: str) -> Path:
     """Make a folder and see that files can be written to it, before the long work.
@@ -53,7 +55,7 @@ def keep_input(source: Path, *targets: Path) -> None:
             raise ValueError(f"output: {target} would replace {source}, which is read; choose another place")
 
 
-def read_inside(folder: Path, path: Path) -> bytes:
+def read_inside(folder: Path, path: Path, most: int | None = None) -> bytes:
     """Return the content of a file of a folder that may come from others.
 
     Parameters
@@ -61,11 +63,14 @@ def read_inside(folder: Path, path: Path) -> bytes:
     folder : Path
     path : Path
         The file, in the folder or in one inside it.
+    most : int, optional
+        Bytes that it may have; by default those that the machine's memory has.
 
     Raises
     ------
     ValueError
-        If it is no regular file, such as a pipe, which may never end, or a link leads out of the folder.
+        If it is no regular file, such as a pipe, which may never end, or a link leads out of the folder, or
+        it is too large.
     OSError
         If it is not there, or cannot be read.
     """
@@ -75,9 +80,12 @@ def read_inside(folder: Path, path: Path) -> bytes:
     # Without O_NONBLOCK the opening of a pipe would wait for its writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(real, flags | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        found, most = os.fstat(file.fileno()), memory_of_machine() if most is None else most
+        if not stat.S_ISREG(found.st_mode):
             raise ValueError(f"{path}: is no regular file; put the file itself there")
-        return file.read()
+        if most is not None and found.st_size > most:
+            raise ValueError(f"{path}: is too large, {found.st_size:,} bytes of {most:,} at most")
+        return file.read(found.st_size)
 
 
 def write_bytes(path: Path, content: bytes, *, follow: bool = True) -> None:

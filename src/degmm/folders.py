@@ -10,7 +10,6 @@ A folder may come from others: reading it moves and removes nothing, and a link 
 results, whatever its name.
 """
 
-import json
 import os
 import platform
 import re
@@ -21,7 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from degmm.files import read_inside, writable_folder
+from degmm.files import writable_folder
+from degmm.untrusted import read_json_inside
 
 RECORD = "run.json"
 """What a command records of its run; its ``files`` are the command's own, which its successor replaces"""
@@ -140,7 +140,7 @@ def _move(complete: Path, folder: Path) -> None:
         (complete / name).replace(folder / name)
     if (complete / RECORD).exists():
         for name in (old | {PAGE}) - _own_files(complete / RECORD):
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # of a name that no file can have
                 (folder / name).unlink()
         (complete / RECORD).replace(folder / RECORD)
     complete.rmdir()
@@ -149,7 +149,7 @@ def _move(complete: Path, folder: Path) -> None:
 def command_of(folder: Path) -> str | None:
     """Return the command whose results a folder holds, if it has their record."""
     try:
-        return str(json.loads(read_inside(folder, located(folder, RECORD)))["command"])
+        return str(read_json_inside(folder, located(folder, RECORD))["command"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -157,7 +157,7 @@ def command_of(folder: Path) -> str | None:
 def _own_files(record: Path) -> set[str]:
     """Return the names of files that a record lists; only plain names, whatever it may hold."""
     try:
-        names = json.loads(read_inside(record.parent, record))["files"]
+        names = read_json_inside(record.parent, record)["files"]
         return {name for name in names if name == Path(name).name and not name.startswith(".")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()

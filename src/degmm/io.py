@@ -11,6 +11,7 @@ import numpy as np
 from degmm import __version__
 from degmm.files import read_inside, write_bytes
 from degmm.folders import finish, located, locked
+from degmm.untrusted import read_json_inside
 
 FORMAT = 1
 """Version of the layout of a saved model; raised whenever an older program could not read it."""
@@ -157,7 +158,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
     """
     for attempt in range(READINGS):
         try:
-            head = json.loads(read_inside(folder, located(folder, HEAD)))
+            head = read_json_inside(folder, located(folder, HEAD), finite=False)
             return head, read_inside(folder, located(folder, Path(head["arrays"]).name))
         except FileNotFoundError:
             if attempt == READINGS - 1:
@@ -182,7 +183,7 @@ def _arrays_name(digest: str) -> str:
 def _arrays_of_head(folder: Path) -> Path | None:
     """Return the file of arrays that a model saved in the folder before names as its own, if any."""
     try:
-        head = json.loads(read_inside(folder, folder / HEAD))
+        head = read_json_inside(folder, folder / HEAD, finite=False)
         name = head["arrays"]
         # Only a name that save gave; any other file is the user's.
         own = name == _arrays_name(head["sha256"]) and name == Path(name).name

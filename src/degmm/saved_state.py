@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from degmm.families import MixtureParameters
+from degmm.inference.solution import Result
 from degmm.scaling import Scaling
 
 MODULES = {
@@ -52,6 +53,9 @@ def rebuilt(head: dict[str, Any], arrays: dict[str, np.ndarray], encoder: Any = 
     model = getattr(import_module(MODULES[name]), name)(**arguments, **given)
     model._check_state(arrays, facts)
     model._set_state(arrays, facts)
+    for name in ("means_", "_covariances", "log_likelihood_"):
+        if not all(np.isfinite(part).all() for part in np.atleast_1d(getattr(model, name, 0.0))):
+            raise ValueError(f"{name.strip('_')} in the units of the data: not finite")
     return model
 
 
@@ -91,6 +95,9 @@ def check_state(
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} is not finite")
     _check_values(arrays, n_components)
+    _check_covariances(arrays)
+    if facts["result"] == Result.NON_FINITE.name:
+        raise ValueError("its fit broke down")
     _check_network(facts, n_components)
     named = facts.get("feature_names")
     if named is not None and len(named) != facts["n_features"]:
@@ -120,6 +127,31 @@ def _check_values(arrays: dict[str, np.ndarray], K: int) -> None:
     for name in ("prior", "reference"):
         if name in arrays and (arrays[name].shape != (K,) or not (arrays[name] > 0).all()):
             raise ValueError(f"{name} is not positive of shape {(K,)}")
+
+
+def _check_covariances(arrays: dict[str, np.ndarray]) -> None:
+    """See that W is positive definite and B at least semidefinite, as far as their precision tells."""
+    for name in ("parameters.within", "parameters.between"):
+        parts = arrays[name].astype(np.float64)
+        rounding = 100 * np.finfo(arrays[name].dtype).eps * parts.shape[1] * np.abs(parts).max(initial=0)
+        if parts.ndim == 2:
+            sound = bool((parts >= 0).all())
+        else:
+            sound = bool((np.abs(parts - parts.transpose(0, 2, 1)) <= rounding).all())
+            sound = sound and (rounding == 0 or _has_root(parts + rounding * np.eye(parts.shape[1])))
+        if not sound or (name == "parameters.within" and not _diagonals(parts).all()):
+            raise ValueError(f"{name} holds what is no covariance")
+
+
+def _diagonals(parts: np.ndarray) -> np.ndarray:
+    return (parts if parts.ndim == 2 else np.diagonal(parts, axis1=1, axis2=2)) > 0
+
+
+def _has_root(parts: np.ndarray) -> bool:
+    try:
+        return bool(np.isfinite(np.linalg.cholesky(parts)).all())
+    except np.linalg.LinAlgError:
+        return False
 
 
 def _check_network(facts: dict[str, Any], K: int) -> None:

@@ -70,7 +70,7 @@ def select_components(
     sample_weight : array-like, shape (n,), optional
         Weights of the ensembles.
     n_jobs : int, optional
-        Processes, as in joblib: each compares one number of components at a time; −1 for one a core.
+        Processes, as in joblib: each compares one number of components at a time; −1 for one per core.
         All is done in this process where there is one core or one number of components and, unless a
         positive number is given, on an accelerator, whose memory a process takes for itself.
 
@@ -172,7 +172,7 @@ def _workers(n_jobs: Any, n_fits: int) -> int:
     sound = n_jobs is None or (isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool) and n_jobs != 0)
     if not sound:
         raise ValueError(
-            f"n_jobs: expected a number of processes, −1 for one a core, or None; got {n_jobs!r}"
+            f"n_jobs: expected a number of processes, −1 for one per core, or None; got {n_jobs!r}"
         )
     if jax.default_backend() != "cpu" and (n_jobs is None or n_jobs < 0):
         return 1

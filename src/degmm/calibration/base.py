@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -138,6 +139,7 @@ class Calibration(BaseEstimator, ABC):
         parts = [centre + unit * location, *(unit * part for part in spreads)]
         # without a member there is no forecast, whatever the context says of the spread
         parts = [weights, *(np.where(np.isnan(location), np.nan, part) for part in parts)]
+        _check_forecasts(values_of(data), parts)
         if self.n_features_in_ == 1:
             parts = [part[:, 0] for part in parts]
         fitted = self._recipe.variables
@@ -205,6 +207,21 @@ def check_arrays(arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...
             raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
+
+
+def _check_forecasts(
+    members: Float[np.ndarray, "n M D"], parts: Sequence[Float[np.ndarray, "n D K"]]
+) -> None:
+    """See that no forecast is infinite, or missing where all variables have members."""
+    whole = (~np.isnan(members)).any(axis=1).all(axis=1)
+    whole &= members.shape[2] == parts[0].shape[1]  # else some variables of the fit are not there
+    for part in parts:
+        unsound = np.isinf(part).any(axis=(1, 2)) | (np.isnan(part).any(axis=(1, 2)) & whole)
+        if unsound.any():
+            raise ValueError(
+                f"X: the forecast of case {int(np.argmax(unsound))} is not finite; check its values, or the "
+                "model"
+            )
 
 
 def of_margins(values: Any) -> Any:

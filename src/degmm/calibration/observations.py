@@ -49,7 +49,7 @@ def observations_of(
     values = values[:, None] if values.ndim == 1 and D == 1 else values
     if values.shape != shape:
         expected = f"({n},)" if D == 1 else f"({n}, {D})"
-        raise ValueError(f"y: expected an observation a case, shape {expected}; got {np.shape(y)}")
+        raise ValueError(f"y: expected one observation per case, shape {expected}; got {np.shape(y)}")
     names = X.variables if isinstance(X, Ensemble) else [f"variable {d}" for d in range(D)]
     _check(values, np.isinf(values), "infinite; set what is missing to NaN", names)
     check_size(values, "y", ("case", "variable"))

@@ -242,7 +242,8 @@ class PredictorRecipe:
             sized = scaling.centre.shape == scaling.scale.shape and scaling.centre.ndim == 1
             if not sized or (name != "context" and scaling.centre.shape != floor.shape):
                 raise ValueError(f"predictors.{name} is not of the size of the fit")
-            if not (np.isfinite(scaling.centre).all() and (scaling.scale > 0).all()):
+            sound = np.isfinite(scaling.centre) & np.isfinite(scaling.scale) & (scaling.scale > 0)
+            if not sound.all():
                 raise ValueError(f"predictors.{name} is no scaling")
             scalings[name] = scaling
         if floor.ndim != 1 or not (np.isfinite(floor) & (floor > 0)).all():

@@ -28,6 +28,8 @@ from degmm.cli.options import (
     Seed,
     SessionOptions,
 )
+from degmm.cli.terminal import complain
+from degmm.cli.usage import in_plain_words
 
 app = typer.Typer(
     name="degmm",
@@ -64,18 +66,14 @@ def run(app: typer.Typer, arguments: list[str] | None, program: str = "degmm") -
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()
-        if not message.strip() or "\n" in message.strip():  # the help, where there are no arguments
+        if not message.strip() or type(error).__name__ == "NoArgsIsHelpError":  # the help itself
             sys.stderr.write(message)
             raise SystemExit(2) from None
-        context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
-        where = getattr(context, "command_path", program)
-        if getattr(parameter, "name", None) in (getattr(context, "default_map", None) or {}):
-            message = f"--config: {message}"
-        _end(f"{message.rstrip('.').replace('Value error, ', '')} ({where} --help says more)", 2)
+        _end(in_plain_words(error, program), 2)
 
 
 def _end(sentence: str, code: int) -> None:
-    sys.stderr.write(f"degmm: {' '.join(sentence.split())}\n")
+    complain(sentence)
     raise SystemExit(code) from None
 
 
@@ -131,7 +129,7 @@ def simulate(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File: .nc, .csv, .csv.gz, .parquet or .npz.")
     ] = Path("data.nc"),
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles, one a day.")] = 1000,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of ensembles, one per day.")] = 1000,
     M: Annotated[int, typer.Option("--M", min=1, help="Members of an ensemble.")] = 10,
     D: Annotated[int, typer.Option("--D", min=1, help="Variables of a member.")] = 2,
     K: Annotated[int, typer.Option("--K", min=1, help="Number of clusters.")] = 3,
@@ -253,7 +251,7 @@ def select(
         typer.Option(min=0, help="Folds of the cross-validation, blocks of consecutive cases; 0 for none."),
     ] = 5,
     random_state: Seed = 0,
-    jobs: Annotated[int, typer.Option(help="Processes; -1 for one a core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
     output: OutputFolder = Path("selection"),
     format: PictureFormat = Format.PNG,
 ) -> None:

@@ -13,6 +13,7 @@ from degmm.cli.options import CalibrationOptions, DataOptions
 from degmm.cli.select import numbers
 from degmm.cli.session import Session
 from degmm.ensembles import Ensemble
+from degmm.ensembles.cells import csv_bytes
 from degmm.evaluation import Evaluation, evaluate
 from degmm.files import write_bytes
 from degmm.folders import PAGE
@@ -120,9 +121,9 @@ def _write_tables(session: Session, found: Evaluation, folder: Path, seed: int) 
     for d, table in enumerate(tables.values()):
         tell_scores(session, found, d, table)
     whole = pd.concat(tables, names=["variable"])
-    write_bytes(folder / SCORES, whole.to_csv().encode())
+    write_bytes(folder / SCORES, csv_bytes(whole))
     joint = found.joint(seed)
     if joint is not None:
         session.section = "All variables together"
         scores = tell_joint(session, joint)
-        write_bytes(folder / JOINT_SCORES, scores.to_csv().encode())
+        write_bytes(folder / JOINT_SCORES, csv_bytes(scores))

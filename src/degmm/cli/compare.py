@@ -68,7 +68,15 @@ def _table(session: Session, title: str, table: Any) -> None:
     ]
     session.table(
         title,
-        ("model", "members seen", "accuracy", "ARI", "log-likelihood a member", "KL an ensemble", "seconds"),
+        (
+            "model",
+            "members seen",
+            "accuracy",
+            "ARI",
+            "log-likelihood per member",
+            "KL per ensemble",
+            "seconds",
+        ),
         rows,
         table.reset_index().to_dict("records"),
     )

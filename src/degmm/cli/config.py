@@ -1,10 +1,12 @@
 """``--config run.toml``: everything that a flag can say, in a file."""
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from degmm.untrusted import MOST_BYTES_OF_TOML, read_toml
+from degmm.wording import visible
 
 CONFIG = "run.toml"
 """Name of the file that every output folder holds"""
@@ -43,7 +45,8 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
         If it cannot be read, is for another command, or has a key that is none of the command's.
     """
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            settings = read_toml(file.read(MOST_BYTES_OF_TOML + 1))
     except OSError as error:
         raise ValueError(f"--config: {path}: {error.strerror or error}") from error
     except ValueError as error:  # of TOML, and of bytes that are no text
@@ -68,6 +71,12 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
             raise ValueError(f"--config: {path}: {key!r} {SWITCH if _is_switch(parameter) else NO_SWITCH}")
         if parameter.name in values:
             raise ValueError(f"--config: {path}: {key!r} is there in two spellings")
+        if not _is_switch(parameter):
+            parts = value if isinstance(value, list) else [value]
+            if any(isinstance(part, list | dict | bool) for part in parts):
+                raise ValueError(f"--config: {path}: {key!r} takes texts or numbers, got a list of others")
+            # As they would be typed: of other types a parser may think otherwise.
+            value = [*map(str, parts)] if isinstance(value, list) else str(value)
         if _plain(key) in {_plain(opt.lstrip("-")) for opt in parameter.secondary_opts}:  # no-progress
             value = not value
         values[parameter.name] = [value] if parameter.multiple and not isinstance(value, list) else value
@@ -80,9 +89,8 @@ def config_text(command: str, configuration: Mapping[str, Any], versions: Mappin
 
     made = ", ".join(f"{name} {version}" for name, version in versions.items())
     values = {COMMAND: command} | {k: v for k, v in configuration.items() if v is not None}
-    head = (
-        f"# repeat it by: degmm {command} --config {CONFIG} (this file), in {Path.cwd()}\n# made by {made}\n"
-    )
+    where = visible(str(Path.cwd()))  # a comment ends where a line does
+    head = f"# repeat it by: degmm {command} --config {CONFIG} (this file), in {where}\n# made by {made}\n"
     return head + tomli_w.dumps(values)
 
 

@@ -57,7 +57,7 @@ def _describe(session: Session, cases: Cases) -> None:
 def _cases(session: Session, kept: Ensemble) -> None:
     counts = kept.counts
     if counts.min() < counts.max():
-        session.note(f"members a case: {counts.min()} to {counts.max()}, {counts.mean():.1f} on average")
+        session.note(f"members per case: {counts.min()} to {counts.max()}, {counts.mean():.1f} on average")
     name = None
     if (found := find_times(kept)) is not None:
         name, times = found[0], found[1][~np.isnat(found[1])].astype("datetime64[D]")

@@ -111,9 +111,9 @@ def _report_clusters(session: Session, model: Any, kept: Ensemble) -> None:
     how = translated(model.result_.value, session.flags)
     session.note(f"{name}: {how} ({counted(model.n_iter_, 'epoch' if deep else 'iteration')})")
     n_members = weight_of_members(model, kept)
-    session.note(f"log-likelihood a member: {model.log_likelihood_ / n_members:.4f} nats")
+    session.note(f"log-likelihood per member: {model.log_likelihood_ / n_members:.4f} nats")
     if deep:
-        session.note(f"KL of the network's γ from the exact posterior: {model.kl_:.2g} nats an ensemble")
+        session.note(f"KL of the network's γ from the exact posterior: {model.kl_:.2g} nats per ensemble")
     sizes = np.bincount(model.labels_, minlength=model.n_components)
     _cluster_table(session, model, axis_names(model, kept), sizes)
     empty = [str(k) for k in np.flatnonzero(sizes == 0)]

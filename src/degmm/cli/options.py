@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from degmm.cli.config import use_config
+from degmm.untrusted import MOST_DIGITS
 
 
 class Model(StrEnum):
@@ -86,6 +87,13 @@ def _option(panel: str, *names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
+def _sized(value: int) -> int:
+    """See that a record of the run can hold a seed."""
+    if value >= 10**MOST_DIGITS:
+        raise typer.BadParameter(f"expected an integer of at most {MOST_DIGITS} digits")
+    return value
+
+
 DATA, MIXTURE, DEEP, RUN = "Data", "Mixture", "Deep models (dgmm, degmm)", "Run"
 CALIBRATION = "Calibration"
 
@@ -98,7 +106,7 @@ InputFile = Annotated[
 OutputFolder = Annotated[Path, _option(RUN, "-o", "--output", help="Folder for the results.")]
 PictureFormat = Annotated[Format, _option(RUN, "--format", help="Format of the pictures.")]
 Progress = Annotated[bool, _option(RUN, "--progress/--no-progress", help="Show the progress of training.")]
-Seed = Annotated[int, _option(RUN, "--seed", min=0, help="Seed of the data and the fits.")]
+Seed = Annotated[int, _option(RUN, "--seed", min=0, callback=_sized, help="Seed of the data and the fits.")]
 ModelChoice = Annotated[Model, _option(MIXTURE, "--model", help="Which mixture, and how it is fitted.")]
 
 

@@ -1,6 +1,5 @@
 """``degmm predict``: the clusters of new ensembles, or their calibrated forecasts."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from degmm.cli.predict_forecasts import write_forecasts
 from degmm.cli.session import Session
 from degmm.cli.tabular import TABLES, form_of, write_dataset, write_table
 from degmm.ensembles.reader import is_table
-from degmm.files import keep_input, read_inside
+from degmm.files import keep_input
 from degmm.folders import RECORD, located
 from degmm.io import HEAD, load
 from degmm.report.record import read_record
 from degmm.results import clusters_dataset, clusters_table, present_cases
+from degmm.untrusted import read_json_inside
 
 CLUSTERS = "clusters.nc"
 SAME = {
@@ -82,10 +82,10 @@ def _configuration_of(folder: Path) -> dict[str, Any]:
     if not located(folder, RECORD).exists():
         return {}
     run = read_record(folder)
-    model = json.loads(read_inside(folder, located(folder, HEAD)))
-    if run["command"] not in ("fit", "calibrate") or model["arrays"] not in run.get(
-        "files", ()
-    ):  # saved there later, by Python
+    model = read_json_inside(folder, located(folder, HEAD), finite=False)
+    files = run.get("files")
+    own = isinstance(files, list) and model["arrays"] in files  # else it was saved there later, by Python
+    if run["command"] not in ("fit", "calibrate") or not own:
         return {}
     return {key: value for key, value in run["configuration"].items() if _is_sound(key, value)}
 

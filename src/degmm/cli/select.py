@@ -6,6 +6,7 @@ from typing import Any
 from degmm.cli.inputs import make_model, read_cases, seen_by
 from degmm.cli.options import DataOptions
 from degmm.cli.session import Session
+from degmm.ensembles.cells import csv_bytes
 from degmm.files import write_bytes
 from degmm.inference.solution import Result
 from degmm.selection import Selection, select_components
@@ -50,7 +51,7 @@ def run_select(
         )
         found = select_components(model, seen, wanted, cv=folds or None, n_jobs=jobs)
         _report(session, found)
-        write_bytes(folder / TABLE, found.table.to_csv().encode())
+        write_bytes(folder / TABLE, csv_bytes(found.table))
         with session.picture(picture, "Criteria of the fits by number of clusters; a star marks the best."):
             panels = 2 if "held_out" in found.best else 1
             figure, axes = new_figure(1, panels, size=(1 + 3.3 * panels, 3.3))

@@ -2,12 +2,10 @@
 
 import json
 import math
-import os
 import shlex
-import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ from degmm.cli.flags import translated
 from degmm.cli.groups import meant
 from degmm.cli.options import SessionOptions
 from degmm.cli.tables import print_table
+from degmm.cli.terminal import complain, printed, say
 from degmm.cli.versions import input_facts, versions
 from degmm.files import keep_input, write_bytes
 from degmm.folders import PAGE, RECORD, command_of, output_folder
@@ -60,7 +59,7 @@ class Session:
     def warning(self, text: str) -> None:
         """Say, also to those who asked for quiet, what may be wrong."""
         text = translated(text, self.flags)
-        sys.stderr.write(f"degmm: warning: {text}\n")
+        complain(f"warning: {text}")
         self._items.append({"section": self.section, "kind": "warning", "text": text})
 
     def table(
@@ -72,7 +71,7 @@ class Session:
     ) -> None:
         """Show a table: its cells as text, and as records of numbers for scripts."""
         if self.speaks:
-            self._print(lambda: print_table(title, columns, rows))
+            print_table(title, columns, rows)
         item = {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]}
         self._items.append({"section": self.section, "kind": "table", **item})
         self._tables.append(
@@ -100,7 +99,7 @@ class Session:
     def say(self, text: str) -> None:
         """Print what is of the moment only, such as what comes next."""
         if self.speaks:
-            self._print(lambda: print(text, flush=True))
+            say(text)
 
     def detail(self, text: str) -> None:
         """Print what only ``--verbose`` asks for."""
@@ -137,12 +136,6 @@ class Session:
         self._written += [str(output / name) for name in written]
         told = [name for name in written if not name.endswith(".safetensors")]  # model.json names them
         self.say(f"wrote to {output}: {', '.join(told)}")
-
-    def _print(self, said: Callable[[], None]) -> None:
-        try:
-            said()
-        except BrokenPipeError:  # nobody listens any more, as after | head; the work goes on
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
     @property
     def speaks(self) -> bool:
@@ -240,7 +233,7 @@ class Session:
                 self.say(", ".join(f"{name} {version}" for name, version in versions().items()))
             if self._options.as_json:
                 document = json.dumps(self._document(), allow_nan=False)
-                self._print(lambda: print(document, flush=True))
+                printed(lambda: print(document, flush=True))  # JSON writes control characters out
 
     def _document(self) -> dict[str, Any]:
         said = {"note": [], "warning": []}  # type: dict[str, list[str]]

@@ -7,20 +7,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from degmm.cli.terminal import printed
+from degmm.wording import in_one_line, visible
+
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column is left-aligned text, the others are numbers."""
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if i == 0 else "right", no_wrap=True)
+        table.add_column(_cell(column), justify="left" if i == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_cell, row))
     # Units in brackets are no markup.
     console = Console(highlight=False, markup=False)
     # A redirected table is never folded to the width of a terminal that is not there.
     console = console if console.is_terminal else Console(width=1000, highlight=False, markup=False)
-    console.print(Text(title, style="bold"))  # a table would fold it to its own width
-    console.print(table)
+
+    def shown() -> None:
+        console.print(Text(in_one_line(title), style="bold"))  # a table would fold it to its own width
+        console.print(table)
+
+    printed(shown)
+
+
+def _cell(text: str) -> Text:
+    return Text(visible(text))
 
 
 def with_spreads(values: Sequence[float], spreads: Sequence[float]) -> list[str]:

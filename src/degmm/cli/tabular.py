@@ -1,9 +1,11 @@
 """Files that a command writes in the form that their names ask for."""
 
+import gzip
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from degmm.ensembles.cells import csv_bytes
 from degmm.ensembles.storable import storable_table
 from degmm.files import writable_folder, write_bytes
 from degmm.results import netcdf_bytes
@@ -42,15 +44,15 @@ def write_dataset(path: Path, dataset: "xr.Dataset") -> None:
 
 def write_table(path: Path, table: "pd.DataFrame", form: str) -> None:
     """Write a table as CSV, also compressed, or as Parquet."""
-    buffer = io.BytesIO()
-    if form == ".parquet":
-        try:
-            table.to_parquet(buffer, index=False)
-        except (TypeError, ValueError, NotImplementedError):  # pyarrow's, of labels of several types
-            buffer = io.BytesIO()
-            storable_table(table).to_parquet(buffer, index=False)
-    else:
+    if form != ".parquet":
+        content = csv_bytes(table, index=False)
         # Without the time of day in its head the same table is the same file.
-        compression = {"method": "gzip", "mtime": 0} if form == ".csv.gz" else None
-        table.to_csv(buffer, index=False, compression=compression)
+        write(path, gzip.compress(content, mtime=0) if form == ".csv.gz" else content)
+        return
+    buffer = io.BytesIO()
+    try:
+        table.to_parquet(buffer, index=False)
+    except (TypeError, ValueError, NotImplementedError):  # pyarrow's, of labels of several types
+        buffer = io.BytesIO()
+        storable_table(table).to_parquet(buffer, index=False)
     write(path, buffer.getvalue())

@@ -1,5 +1,7 @@
 """Ensembles in npz files of NumPy's."""
 
+import re
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +10,17 @@ from typing import Any
 import numpy as np
 
 from degmm.ensembles.ensemble import Ensemble, for_all
+from degmm.ensembles.names import first_line
 from degmm.ensembles.times import undated
+from degmm.memory import check_amount
 
 ARRAY_NAMES = ("X", "values", "forecast", "arr_0")
+HEAD = re.compile(
+    rb"\s*\{\s*'descr'\s*:\s*'[^'\\]{1,40}'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,"
+    rb"\s*'shape'\s*:\s*\(\s*(\d+L?\s*,\s*)*(\d+L?\s*)?\)\s*,?\s*\}\s*"
+)
+"""What is said of a plain array in its head; other programs write it as NumPy does"""
+LONGEST_HEAD = 4096
 OBSERVATIONS = ("observations", "observation", "obs")
 
 
@@ -32,11 +42,14 @@ def read_npz(
     for name, value in (("feature_dims", feature_dims), ("member_dim", member_dim)):
         if value:
             raise ValueError(f"{name}: arrays in an npz file have no names of dimensions; leave it out")
+    _check_size(path)
     try:
+        odd = _of_other_heads(path)
         with np.load(path, allow_pickle=False) as file:
-            arrays, unread = _arrays(file)
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
-        raise ValueError(f"not a readable npz file; write or fetch it again ({error})") from error
+            arrays, unread = _arrays(file, odd)
+    except Exception as error:  # of the archive, of its compression, of the heads of arrays; memory, too
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise ValueError(f"not a readable npz file; write or fetch it again ({what})") from error
     name = next((n for n in ARRAY_NAMES if n in arrays or n in unread), "")
     if not name:
         known = ", ".join(arrays) or "none"
@@ -50,7 +63,7 @@ def read_npz(
             f"shape {X.shape}"
         )
     n, M = X.shape[0], X.shape[1] if X.ndim == 3 else 1
-    notes = [f"members in {name!r}" + (", one a case" if X.ndim == 2 else "")]
+    notes = [f"members in {name!r}" + (", one per case" if X.ndim == 2 else "")]
     labels: dict[str, Any] = {key: arrays.pop(key) for key in ("weights", "context") if key in arrays}
     notes += [f"{key} in {key!r}" for key in labels]
     observed = observation or next((o for o in OBSERVATIONS if o in arrays), None)
@@ -76,18 +89,57 @@ def read_npz(
     return data if control is None else data.drop_control(control)
 
 
-def _arrays(file: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the arrays of a file, and why others are not read."""
+def _check_size(path: Path) -> None:
+    """See that the arrays of an archive fit in memory before one is read."""
+    with zipfile.ZipFile(path) as archive:  # it could be opened before, to tell what it is
+        expanded = sum(part.file_size for part in archive.infolist())
+    check_amount(
+        "its arrays", expanded, path.stat().st_size, "write fewer to a file, or write it anew by numpy.savez"
+    )
+
+
+def _of_other_heads(path: Path) -> dict[str, str]:
+    """Return the arrays whose heads are not those of plain arrays: NumPy parses them as code of Python."""
+    odd: dict[str, str] = {}
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            with archive.open(part) as file:
+                magic, size = file.read(8), b""
+                if magic[:6] == b"\x93NUMPY":
+                    size = file.read(2 if magic[6] == 1 else 4)
+                if size and not HEAD.fullmatch(file.read(min(int.from_bytes(size, "little"), LONGEST_HEAD))):
+                    odd[part.filename.removesuffix(".npy")] = "is of no plain type"
+    return odd
+
+
+def _arrays(file: Any, odd: Mapping[str, str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays of a file, and why others, the odd ones among them, are not read."""
     arrays: dict[str, np.ndarray] = {}
-    unread: dict[str, str] = {}
+    unread = dict(odd)
     for name in file.files:
+        if name in odd:
+            continue
         try:
-            arrays[name] = file[name]
+            array = file[name]
         except ValueError as error:
             if "allow_pickle" not in str(error):
                 raise
             unread[name] = "holds Python objects, which are not read since they may run code"
+            continue
+        if not isinstance(array, np.ndarray):  # the bytes of another file
+            unread[name] = "is no array"
+        elif array.dtype.kind == "U" and not _is_text(array):
+            unread[name] = "holds letters that are none"
+        else:
+            arrays[name] = array
     return arrays, unread
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Return whether the letters of texts are such; Python fails on others with an error of its own."""
+    order = ">" if array.dtype.byteorder == ">" else "<" if array.dtype.byteorder == "<" else "="
+    codes = np.frombuffer(np.ascontiguousarray(array).tobytes(), f"{order}u4")
+    return bool((codes <= sys.maxunicode).all())
 
 
 def _left(arrays: Mapping[str, Any], coords: Mapping[str, Any], unread: Mapping[str, str]) -> list[str]:

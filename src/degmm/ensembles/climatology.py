@@ -150,11 +150,16 @@ class Climatology:
         groups = tuple(tuple(map(str, group)) for group in facts["groups"])
         by = tuple(map(str, facts["by"]))
         months = np.zeros((len(groups), MONTHS), bool)
-        sound = by[0] in CYCLES and coefficients.shape[::2] == (len(groups), len(variables))
+        terms = {"month": MONTHS, "dayofyear": 1 + 2 * HARMONICS}
+        sound = by[0] in CYCLES and coefficients.shape == (len(groups), terms[by[0]], len(variables))
+        sound = sound and all(len(group) == len(by) - 1 for group in groups)
         if not sound or len(facts["months"]) != len(groups):
             raise ValueError("the climatology is damaged")
         for seen, numbers in zip(months, facts["months"], strict=True):
             seen[list(map(int, numbers))] = True
+        absent = ~months[:, :, None] if by[0] == "month" else False  # a cycle has no mean of other months
+        if np.isinf(coefficients).any() or (np.isnan(coefficients) != absent).any():
+            raise ValueError("the climatology has coefficients that are no numbers")
         return cls(by, tuple(variables), groups, coefficients, months)
 
 

@@ -1,5 +1,6 @@
 """From xarray objects to an :class:`Ensemble`."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,7 @@ from degmm.ensembles.names import (
 from degmm.ensembles.roles import Roles, settled, with_single_member
 from degmm.ensembles.times import undated
 from degmm.ensembles.units import check_units
+from degmm.memory import check_amount
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -244,11 +246,17 @@ def _read(array: Any) -> Any:
     ValueError
         If it cannot be read: each program raises what it likes then.
     """
+    source = array.encoding.get("source")
+    stored = os.path.getsize(source) if isinstance(source, str) and os.path.isfile(source) else None
+    check_amount(_named(array), array.nbytes, stored, "take fewer variables, or chunks=… to read it by parts")
     try:
         return array.compute()  # a Dataset of the user's stays as it is
     except MemoryError:
         raise
     except Exception as error:
-        name = getattr(array, "name", None)
-        what = "the coordinates" if name is None else f"the values of {name!r}"
-        raise ValueError(f"{what} cannot be read ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{_named(array)} cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _named(array: Any) -> str:
+    name = getattr(array, "name", None)
+    return "the coordinates" if name is None else f"the values of {name!r}"

@@ -93,8 +93,13 @@ def open_dataset(
                 return Opened(dataset, tuple(notes))
             store = _zarr(path, chunks) if engine == "zarr" else _netcdf(path, chunks)
             return _of_group(store, group)
-    except (MemoryError, UnfitError):
+    except UnfitError:
         raise
+    except MemoryError as error:  # nothing but coordinates is read so far
+        raise ValueError(
+            f"not a readable {kind} file: its coordinates ask for more memory than there is; write or "
+            "fetch it again"
+        ) from error
     except Exception as error:  # h5py, zarr, eccodes and xarray raise many types for a bad file
         raise ValueError(
             f"not a readable {kind} file; write or fetch it again ({type(error).__name__}: "
@@ -119,6 +124,8 @@ def _of_group(store: Store, wanted: str | None) -> Opened:
 
 def _netcdf(path: Path, chunks: Any) -> Store:
     import xarray as xr
+
+    groups.check_sizes(path)
 
     def open_group(name: str | None) -> tuple["xr.Dataset", list[str]]:
         # of an HDF5 file without dimensions one learns more by their sizes than by a warning

@@ -4,10 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from degmm.ensembles.grib import UnfitError
 from degmm.ensembles.summary import some
+from degmm.memory import check_amount
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+NO_VALUES = "This is a netCDF dimension but not a netCDF variable"
+"""How a dimension without a coordinate is marked, which has a size, but no values"""
 
 
 def in_netcdf(path: Path) -> list[str]:
@@ -24,6 +30,28 @@ def in_netcdf(path: Path) -> list[str]:
     with h5py.File(path) as file:
         file.visititems(note)
     return found
+
+
+def check_sizes(path: Path) -> None:
+    """See that what may be a coordinate, which is read when a NetCDF-4 file is opened, fits in memory.
+
+    Raises
+    ------
+    UnfitError
+        If not.
+    """
+    import h5py
+
+    def check(name: str, part: Any) -> None:
+        if isinstance(part, h5py.Dataset) and part.ndim == 1 and NO_VALUES not in str(part.attrs.get("NAME")):
+            size, stored = part.size * max(part.dtype.itemsize, 8), part.id.get_storage_size()
+            try:
+                check_amount(f"{name!r}", size, stored, "write the file again")
+            except ValueError as error:
+                raise UnfitError(str(error)) from error
+
+    with h5py.File(path) as file:
+        file.visititems(check)
 
 
 def in_zarr(store: Any, root: str | None) -> list[str]:

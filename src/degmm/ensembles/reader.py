@@ -242,7 +242,9 @@ def _kind_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged head may break more than zipfile foresees
         raise ValueError("is a damaged npz or zip file; write or fetch it again") from error
     if any(name.endswith(".npy") for name in names):
         return "npz"

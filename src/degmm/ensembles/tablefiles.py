@@ -5,15 +5,20 @@ import csv
 import gzip
 import lzma
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from degmm.ensembles.cells import unmarked
 from degmm.ensembles.names import first_line, named_members
+from degmm.memory import check_amount
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LONGEST_LINE = 8 * 1024**2
+"""Letters of a row: those of some 400 000 numbers"""
+BYTES_OF_A_CELL = 8
 SEPARATORS = ",;\t|"
 LEADING_ZERO = re.compile(r"\s*0\d{3,}\s*")
 """Such as the number of a station, 06610: text, which as a number would be another label"""
@@ -34,7 +39,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
 
     try:
         separator, text = _checked(path)
-        return pd.read_csv(
+        table = pd.read_csv(
             path,
             sep=separator,
             dtype=dict.fromkeys(text, str),
@@ -43,6 +48,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
             low_memory=False,
             skipinitialspace=True,
         )
+        return unmarked(table)
     except UnicodeDecodeError as error:
         raise ValueError(f"not a readable CSV file: no text in UTF-8 ({error}); save it as such") from error
     except ValueError as error:  # also of pandas
@@ -64,12 +70,12 @@ def _checked(path: Path) -> tuple[str, list[str]]:
     """
     opener: Callable[..., IO[Any]] = OPENERS.get(path.suffix.lower(), open)
     with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-        head = file.readline()
+        head = file.readline(LONGEST_LINE)
         if "\0" in head:
             raise ValueError("the table is no text; save it as CSV")
         separator = max(SEPARATORS, key=head.count)
         file.seek(0)
-        rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        rows = csv.reader(_lines(file, path), delimiter=separator, skipinitialspace=True)
         written = next(rows, [])
         names = [name.strip() for name in written]
         twice = next((n for n in names if n and names.count(n) > 1), None)
@@ -88,15 +94,39 @@ def _checked(path: Path) -> tuple[str, list[str]]:
     return separator, [written[j] for j in sorted(zeros & digits)]
 
 
+def _lines(file: IO[str], path: Path) -> Iterator[str]:
+    """Yield the lines of a file, and end where they would fill the memory."""
+    stored, read = path.stat().st_size, 0
+    while line := file.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise ValueError(
+                f"the table has a line of more than {LONGEST_LINE:,} letters; write it in several"
+            )
+        read += len(line)
+        check_amount("the table", read, stored, "unpack it, and give the file that comes of that, or a part")
+        yield line
+
+
 def read_parquet(path: Path) -> "pd.DataFrame":
     """Read a Parquet file."""
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
+        from pyarrow.parquet import read_metadata
+
+        head = read_metadata(path)
+        needed = head.num_rows * head.num_columns * BYTES_OF_A_CELL
+        check_amount("the table", needed, None, "take fewer of its rows or columns")
+        table = pd.read_parquet(path)
+        for _, column in table.items():
+            if column.dtype.kind == "O":  # text, which pyarrow only checks when it is asked for
+                column.astype(object)
+        return table
     except ImportError as error:
         raise ImportError(f"{path}: reading it needs pyarrow: pip install 'degmm[files]'") from error
-    except Exception as error:  # pyarrow's own types
+    except Exception as error:
+        if str(error).startswith("the table"):
+            raise  # pyarrow's own types
         raise ValueError(
             f"not a readable Parquet file; write or fetch it again ({first_line(error)})"
         ) from error

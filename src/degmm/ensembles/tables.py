@@ -77,7 +77,7 @@ def from_dataframe(
     """
     table = as_table(table)
     if not len(table):
-        raise ValueError("the table has no rows; it needs one a case, or one a member")
+        raise ValueError("the table has no rows; it needs one per case, or one per member")
     wanted = [variables] if isinstance(variables, str) else variables
     table, nameless = with_labels(table)
     names = [str(c) for c in table.columns]
@@ -177,7 +177,7 @@ def _wide(
     used = {c for members_of in columns.values() for c in members_of.values()}
     others = [c for c in table.columns if c not in used]
     coords, observations, notes = _beside(table, others, chosen, observation)
-    form = f"wide table: {len(members)} columns a variable"
+    form = f"wide table: {len(members)} columns per variable"
     notes = [f"{form} are its members", "a row is a case", *_guesses(others, columns, chosen), *notes]
     single = is_single(table, [c for name in chosen for c in columns[name].values()])
     return _ensemble(values, chosen, coords, np.array(members), observations, notes, text, single)

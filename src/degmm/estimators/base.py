@@ -74,7 +74,7 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
     """
 
     _single_member = False
-    """Whether the model is of one member an ensemble (GMM, DGMM)"""
+    """Whether the model is of one member per ensemble (GMM, DGMM)"""
     _many_members_model = "EGMM"
     """The model to name to a user who passes more"""
     _densities_compare = True
@@ -144,7 +144,7 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
 
     @of_ensembles("score")
     def score(self, X: Any, y: Any = None, *, context: Any = None) -> float:
-        """Return the mean of :meth:`score_samples`: nats an ensemble."""
+        """Return the mean of :meth:`score_samples`: nats per ensemble."""
         return float(self.score_samples(X, context=context).mean())
 
     @of_ensembles("bic")
@@ -281,8 +281,8 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
         M = members.shape[1]
         if self._single_member and M > 1:
             raise ValueError(
-                f"{name}: {type(self).__name__} takes one member an ensemble and X has {M}; pass X[:, 0], or "
-                f"use {self._many_members_model} for whole ensembles"
+                f"{name}: {type(self).__name__} takes one member per ensemble and X has {M}; pass X[:, 0], "
+                f"or use {self._many_members_model} for whole ensembles"
             )
         return members
 

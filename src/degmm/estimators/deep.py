@@ -39,6 +39,7 @@ from degmm.inference.mixture import divergence
 from degmm.inference.objectives import find_objective
 from degmm.inference.responses import prior_of
 from degmm.inference.search import SEARCH_ITERATIONS, EMSettings
+from degmm.inference.solution import Result
 from degmm.moments import moments_of
 from degmm.nets import find_encoder
 from degmm.precision import precision_of
@@ -48,7 +49,7 @@ from degmm.scatter import Form, form_for
 
 CONTEXT_ARRAYS = ("context.centre", "context.scale")
 LARGE_KL = 0.1
-"""KL(γ ‖ posterior), nats an ensemble, beyond which a user is warned."""
+"""KL(γ ‖ posterior), nats per ensemble, beyond which a user is warned."""
 
 
 class DEGMM(Projected, Mixture):
@@ -86,7 +87,7 @@ class DEGMM(Projected, Mixture):
         ``"elbo"`` is largest where the parameters have maximum likelihood *and* γ is their exact
         posterior; ``"likelihood"``, the original's, leaves γ free.
     penalty : float
-        λ of a penalty λ Σ_k tr W_k on the loss a member, in standard units; for ``"likelihood"`` only.
+        λ of a penalty λ Σ_k tr W_k on the loss per member, in standard units; for ``"likelihood"`` only.
     max_epochs : int
         Number of passes over the data.
     batch_size : int, optional
@@ -141,13 +142,13 @@ class DEGMM(Projected, Mixture):
     weights_, means_, within_covariances_, between_covariances_, covariances_ : ndarray
         Parameters, as in :class:`EGMM`.
     kl_ : float
-        KL(γ ‖ exact posterior), nats an ensemble: how exact the network is.
+        KL(γ ‖ exact posterior), nats per ensemble: how exact the network is.
     log_likelihood_ : float
         Total log-likelihood of the training ensembles, in nats.
     history_ : dict
-        ``loss`` (a member), ``log_likelihood`` (total) and ``kl`` (an ensemble), by epoch of the
+        ``loss`` (per member), ``log_likelihood`` (total) and ``kl`` (per ensemble), by epoch of the
         training, before the polish (with batches, means over the steps of an epoch, each under the
-        parameters of its step); with a validation set also its ``validation`` objective (a member).
+        parameters of its step); with a validation set also its ``validation`` objective (per member).
     n_iter_, converged_ : int, bool
         Epochs, and whether all of them stayed finite.
     result_, n_parameters_ : Result, int
@@ -307,7 +308,7 @@ class DEGMM(Projected, Mixture):
         self.snapshots_ = [self._in_data_units(s) for s in fitted.snapshots]
         if self.kl_ > LARGE_KL:
             warnings.warn(
-                f"{type(self).__name__}: the network's probabilities are {self.kl_:.2g} nats an ensemble "
+                f"{type(self).__name__}: the network's probabilities are {self.kl_:.2g} nats per ensemble "
                 "from the exact posterior; use posterior(X), or train for longer (max_epochs)",
                 ConvergenceWarning,
                 stacklevel=3,
@@ -372,7 +373,14 @@ class DEGMM(Projected, Mixture):
         given = self._checked_context(context, n)
         moments = moments_of(members, np.ones(n), self._scaling, self._precision)
         seen = members_seen(members, self._make, self._sizes)
-        return self._respond(Ensembles(moments, self._scaling, seen, None, given))
+        gamma = self._respond(Ensembles(moments, self._scaling, seen, None, given))
+        sound = np.isfinite(gamma).all(axis=1)
+        if not sound.all() and self.result_ is not Result.NON_FINITE:
+            raise ValueError(
+                f"X: the network's probabilities of ensemble {int(np.argmin(sound))} are not finite; check "
+                "its values, or the model"
+            )
+        return gamma
 
     def _form(self, n_members: int, n_features: int, family: Family) -> Form:
         """Return the form with all covariances: encoders read them, whatever those of the clusters are."""

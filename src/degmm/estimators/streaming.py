@@ -217,7 +217,7 @@ def given_weights(sample_weight: Any, sizes: tuple[int, ...] | None) -> np.ndarr
     if sizes is not None and weights.shape == sizes:
         weights = weights.reshape(-1)
     if sizes is None and weights.ndim != 1:
-        raise ValueError(f"sample_weight: expected one weight an ensemble, got shape {weights.shape}")
+        raise ValueError(f"sample_weight: expected one weight per ensemble, got shape {weights.shape}")
     n = len(weights) if sizes is None else int(np.prod(sizes))
     return check_weights(weights, n)
 

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from degmm.files import read_inside, write_bytes
+from degmm.files import write_bytes
+from degmm.untrusted import read_json_inside
 
 FIT = "fit.json"
 """Says of which training a folder holds the checkpoints"""
@@ -43,7 +44,7 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not os.path.lexists(head):
                 write_bytes(head, json.dumps({"training": fingerprint}).encode(), follow=False)
-            known = json.loads(read_inside(self._folder, head))["training"]
+            known = read_json_inside(self._folder, head)["training"]
         except OSError as error:
             raise ValueError(
                 f"checkpoint: the folder {folder} cannot be used ({error.strerror or error})"

@@ -25,7 +25,7 @@ from degmm.sharding import AXIS, STATIC, WHOLE, Spec, gradients_summed, on_devic
 
 ADAM = optax.scale_by_adam()
 RECORD = ("loss", "log_likelihood", "kl", "validation")
-"""Columns of the history: loss and log-likelihood a member, KL(γ‖posterior) an ensemble, and the
+"""Columns of the history: loss and log-likelihood per member, KL(γ‖posterior) an ensemble, and the
 objective a member on the validation set"""
 
 

@@ -33,7 +33,7 @@ from degmm.processes import from_first, sample_of_all, total
 SCALE_SAMPLE = 8192
 """Ensembles from which the scales of what encoders read are taken, at most."""
 SHORT = 0.01
-"""Log-likelihood, nats a member, by which a trained network may be below the clusters it started from."""
+"""Log-likelihood, nats per member, by which a trained network may be below the clusters it started from."""
 PROGRESS_REPORTS = 20
 """Number of progress reports over a training."""
 
@@ -301,7 +301,7 @@ def _ending(
     short: float,
     structure: CovarianceStructure,
 ) -> dict[str, Any]:
-    """Return how a training ended, ``short`` nats a member below its start."""
+    """Return how a training ended, ``short`` nats per member below its start."""
     finite = bool(np.isfinite(history[:, :3]).all() and np.isfinite(solution.log_likelihood))
     if not finite:
         return {"result": Result.NON_FINITE, "converged": False}

@@ -65,7 +65,7 @@ def _evaluate(
 def divergence(
     gamma: Float[np.ndarray, "n K"], posterior: Float[np.ndarray, "n K"], weights: Float[np.ndarray, "n"]
 ) -> float:
-    """Return the weighted mean of KL(γ ‖ posterior), in nats an ensemble."""
+    """Return the weighted mean of KL(γ ‖ posterior), in nats per ensemble."""
     tiny = np.finfo(np.float64).tiny
     gamma, posterior = gamma.astype(np.float64), np.maximum(posterior.astype(np.float64), tiny)
     terms = np.where(gamma > 0, gamma * (np.log(np.maximum(gamma, tiny)) - np.log(posterior)), 0.0)

@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from degmm.wording import in_one_line
+
 SECONDS_A_LINE = 10.0
 """Between the plain lines of work that is told of step by step"""
 
@@ -31,7 +33,9 @@ class TrainingProgress:
             self._bar = Progress(
                 TextColumn(self._work),
                 BarColumn(),
-                TextColumn(f"{{task.completed}}/{{task.total}} {self._unit}s · {{task.description}}"),
+                TextColumn(
+                    f"{{task.completed}}/{{task.total}} {self._unit}s · {{task.description}}", markup=False
+                ),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
@@ -49,6 +53,7 @@ class TrainingProgress:
         """Show where training is."""
         if not self._enabled:
             return
+        text = in_one_line(text)
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, description=text)
             return

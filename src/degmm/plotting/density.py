@@ -84,7 +84,7 @@ def density(
     K = model.n_components
     numbers = list(range(K) if colours is None else colours)
     if len(numbers) != K:
-        raise ValueError(f"colours: expected {K}, one a cluster, got {len(numbers)}")
+        raise ValueError(f"colours: expected {K}, one per cluster, got {len(numbers)}")
     mixture = _marginal(model, kept)
     points = None if X is None else _points(model, X, kept, show)
     names = _names(model, kept)

@@ -99,7 +99,7 @@ def cluster_fields(
     elif isinstance(axes, Axes):
         axes = [axes]
     if len(axes) != K:
-        raise ValueError(f"axes: expected {K}, one a cluster, got {len(axes)}")
+        raise ValueError(f"axes: expected {K}, one per cluster, got {len(axes)}")
     x, y = _edges(east), np.clip(_edges(north), -90, 90)
     for k, panel in enumerate(axes):
         panel.set_facecolor(ABSENT)
@@ -142,7 +142,7 @@ def _coordinate(name: str, values: Any, shape: tuple[int, ...], axis: int) -> np
 def _shares(weights: Any, K: int) -> np.ndarray:
     share = np.ones(K) if weights is None else _numbers("weights", weights)
     if share.shape != (K,):
-        raise ValueError(f"weights: expected the shape ({K},), one a cluster, got {share.shape}")
+        raise ValueError(f"weights: expected the shape ({K},), one per cluster, got {share.shape}")
     if not (np.isfinite(share).all() and (share >= 0).all() and share.any()):
         raise ValueError("weights: expected finite numbers from 0 upwards, and one above 0")
     return share / share.sum()

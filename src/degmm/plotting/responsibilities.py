@@ -76,7 +76,7 @@ def responsibilities(
     n, K = shares.shape
     numbers = list(range(K)) if colours is None else list(colours)
     if len(numbers) != K:
-        raise ValueError(f"colours: expected {K}, one a cluster, got {len(numbers)}")
+        raise ValueError(f"colours: expected {K}, one per cluster, got {len(numbers)}")
     dates = None if times is None else dates_of(times, n)
     if by not in ("time", *OVER_THE_YEAR):
         known = ", ".join(map(repr, ("time", *OVER_THE_YEAR)))

@@ -14,6 +14,7 @@ from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
 from degmm.files import write_bytes
+from degmm.wording import visible
 
 # Paul Tol's "muted" scheme without its grey, in an order that keeps neighbours far apart; the last
 # colour is added to reach ten. Distinguishable with the common forms of colour blindness.
@@ -67,16 +68,22 @@ def line_of(cluster: int) -> Any:
 class LiteralFigure(Figure):
     """A figure whose texts are read as mathematics only where they are such.
 
-    Units and names come from files: a dollar in one, such as ``$/MWh``, is no mistake of its reader.
+    Units and names come from files: a dollar in one, such as ``$/MWh``, is no mistake of its reader, and
+    control characters, which no font has and no SVG may hold, are written out.
     """
 
     def draw(self, renderer: Any) -> None:
         """Draw the figure."""
         for axes in self.axes:
             for axis in (axes.xaxis, axes.yaxis):
+                labels = [label.get_text() for label in axis.get_ticklabels()]
+                if labels != (shown := [visible(label, keep="\n") for label in labels]):
+                    axis.set_ticks(axis.get_ticklocs(), shown)
                 axis.get_ticklabels()  # gives the labels their texts
         for text in self.findobj(Text):
             assert isinstance(text, Text)
+            if text.get_text() != visible(text.get_text(), keep="\n"):
+                text.set_text(visible(text.get_text(), keep="\n"))
             if "$" in text.get_text() and not _is_mathematics(text.get_text()):
                 text.set_parse_math(False)
         super().draw(renderer)

@@ -24,7 +24,7 @@ def training(
     title: str = "",
     axes: Sequence[Axes] | None = None,
 ) -> Sequence[Axes]:
-    """Draw the log-likelihood a member and the KL divergence of a deep fit against its epochs.
+    """Draw the log-likelihood per member and the KL divergence of a deep fit against its epochs.
 
     A dotted line marks the epoch whose network was kept, where there was a validation set.
 
@@ -57,9 +57,9 @@ def training(
     if len(axes) != 2:
         raise ValueError(f"axes: expected 2, for the log-likelihood and for KL, got {len(axes)}")
     upper, lower = axes
-    curves = [("log-likelihood a member", np.asarray(history["log_likelihood"]) / n_members, "-")]
+    curves = [("log-likelihood per member", np.asarray(history["log_likelihood"]) / n_members, "-")]
     if "validation" in history:
-        curves.append(("objective a member, validation set", np.asarray(history["validation"]), "--"))
+        curves.append(("objective per member, validation set", np.asarray(history["validation"]), "--"))
     epochs = np.arange(1, len(curves[0][1]) + 1)
     for i, (name, curve, line) in enumerate(curves):
         upper.plot(epochs, curve, color=colour_of(i), lw=1.4, ls=line, label=name)
@@ -72,7 +72,7 @@ def training(
         upper.set_ylim(low - margin, high + margin)
     if len(curves) > 1:
         upper.legend(fontsize=8, frameon=False)
-    upper.set_ylabel("nats a member")
+    upper.set_ylabel("nats per member")
     entitle(upper, title)
     divergence = np.asarray(history["kl"])
     shown = np.where(np.isfinite(divergence) & (divergence > LEAST_KL), divergence, np.nan)
@@ -88,7 +88,7 @@ def training(
             "kept", (kept, 0.03), xycoords=upper.get_xaxis_transform(), ha="right", fontsize=8, color="0.4"
         )
     lower.set_yscale("log")
-    lower.set_ylabel("KL(γ ‖ posterior),\nnats an ensemble")
+    lower.set_ylabel("KL(γ ‖ posterior),\nnats per ensemble")
     lower.set_xlabel("epoch")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     for panel in axes:

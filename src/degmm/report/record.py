@@ -1,6 +1,5 @@
 """The record that a command leaves in its output folder, and what is said of a bad one."""
 
-import json
 import math
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from degmm.files import read_inside
 from degmm.folders import RECORD, located
+from degmm.untrusted import MOST_BYTES, read_json
 
 FORMAT = 1
 """Version of the layout of a record that this program reads."""
@@ -56,9 +56,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     content = _content(folder, path)
     try:
-        run = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"it is no JSON: {error}") from error
+        run = read_json(content, finite=False)  # what may not be NaN is seen below
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
     version = run.get("format") if isinstance(run, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise ValueError(
@@ -76,9 +76,9 @@ def read_record(folder: Path) -> dict[str, Any]:
 def _content(folder: Path, path: Path) -> bytes:
     try:
         try:
-            return read_inside(folder, located(folder, RECORD))
+            return read_inside(folder, located(folder, RECORD), MOST_BYTES)
         except FileNotFoundError:  # it may have been moved into its place just then
-            return read_inside(folder, path)
+            return read_inside(folder, path, MOST_BYTES)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no {RECORD}; {EXPECTED}") from None
     except OSError as error:

@@ -16,9 +16,12 @@ from degmm import __version__
 from degmm.files import write_bytes
 from degmm.folders import PAGE, located
 from degmm.report.record import RECORD, read_record
+from degmm.wording import visible
 
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
 """Pictures that a browser shows within a page; others are named."""
+LARGEST = 64 * 1024**2
+"""Bytes of a picture that a page holds; larger ones are named"""
 MANY = 10
 """Columns beyond which a table is printed small."""
 BROAD = 14
@@ -110,6 +113,7 @@ def _environment() -> Environment:
         loader=PackageLoader("degmm.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -117,12 +121,23 @@ def _environment() -> Environment:
     return environment
 
 
+def _shown(value: Any) -> Any:
+    """Write out the control characters of a text, which also turn around or hide what stands beside them."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value, keep="\n\t")
+    return Markup(text) if isinstance(value, Markup) else text
+
+
 def _with_source(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
     """Say of a picture whether it is ``missing``, and give those that browsers show as their ``source``."""
     if item["kind"] != "picture":
         return item
-    named = located(folder, item["file"])
-    path = Path(os.path.realpath(named))
+    try:
+        named = located(folder, item["file"])
+        path = Path(os.path.realpath(named))
+    except ValueError as error:  # letters that no name of a file has
+        raise ValueError(f"{folder / RECORD}: a picture has no name of a file; remove it") from error
     # A record may come from others: no file of the reader's ends up in a page to be sent back.
     if not path.is_relative_to(os.path.realpath(folder)):
         raise ValueError(
@@ -130,7 +145,7 @@ def _with_source(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
         )
     try:
         missing, media = not path.is_file(), MEDIA.get(path.suffix.lower())
-        if missing or media is None:
+        if missing or media is None or path.stat().st_size > LARGEST:
             return item | {"missing": missing, "source": None}
         content = path.read_bytes()
     except OSError as error:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 OFF = ("off", "0", "false", "no")
 """Values of ``DEGMM_CACHE`` that switch the store off"""
+ON = ("", "on", "1", "true", "yes")
+"""Values that leave it on"""
 OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 MOST_LINKS = 40
 """Symbolic links on the way to the folder, after which they are taken for a loop"""
@@ -31,9 +33,20 @@ def find_place() -> Place:
     """Return where the environment wants the store; what is said of the folder holds at this moment.
 
     A folder that is not there yet is made when the first program is written.
+
+    Raises
+    ------
+    ValueError
+        If ``DEGMM_CACHE`` is neither on nor off.
     """
     wanted = os.environ.get("DEGMM_CACHE", "")
-    off = f"DEGMM_CACHE={wanted}" if wanted.strip().lower() in OFF else ""
+    plain = wanted.strip().lower()
+    if plain not in (*ON, *OFF):
+        raise ValueError(
+            f"DEGMM_CACHE: expected on or off (or 1, true, yes, 0, false, no); got {wanted!r}; a folder is "
+            "named by DEGMM_CACHE_DIR"
+        )
+    off = f"DEGMM_CACHE={wanted}" if plain in OFF else ""
     folder = _wanted()
     if folder is None:
         return Place(

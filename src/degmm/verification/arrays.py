@@ -27,7 +27,9 @@ def one_variable(
     y = of_cases(X, y, "y")
     members, observed = members_of_one(X), numbers("y", y)
     if observed.shape != members.shape[:1]:
-        raise ValueError(f"y: expected one observation a case, shape ({len(members)},), got {observed.shape}")
+        raise ValueError(
+            f"y: expected one observation per case, shape ({len(members)},), got {observed.shape}"
+        )
     if ties:
         lower = min(_precision(members_of(X)), _precision(y), key=lambda dtype: dtype.itemsize)
         with np.errstate(over="ignore"):  # a value beyond the lower precision is beyond all that have it
