@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from degmm.folders import COMPLETE, HOST, STAGED, finish, output_folder
+from degmm.folders import finish, output_folder
+from degmm.leftovers import ALIVE, COMPLETE, STAGED
+from degmm.locks import HOST, locked
 
 
 def write(folder, text, names):
@@ -25,6 +27,10 @@ def write(folder, text, names):
 
 def visible(folder):
     return {path.name: path.read_text() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def hidden(folder):
+    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
 
 
 OLD = {"a.txt": "old", "b.txt": "old"}
@@ -96,13 +102,17 @@ def test_killed_at_any_step_it_is_the_old_or_the_new(folder, step, monkeypatch):
 
 
 def test_what_a_killed_process_staged_is_removed(folder):
-    (folder / f"{STAGED}999999999-{HOST}-abc").mkdir()
-    (folder / f"{STAGED}odd-{HOST}-abc").mkdir()
-    kept = {f"{STAGED}{os.getpid()}-{HOST}-abc", f"{STAGED}999999999-another-abc"}
-    for name in kept:
-        (folder / name).mkdir()
+    for pid in ("999999999", str(os.getpid()), "odd"):  # numbers of processes are given anew
+        (folder / f"{STAGED}{pid}-{HOST}-abc").mkdir()
+    (folder / f"{STAGED}1-{HOST}-dead{ALIVE}").touch()
+    alive, elsewhere = folder / f"{STAGED}1-{HOST}-alive", folder / f"{STAGED}999999999-another-abc"
+    alive.mkdir()
+    elsewhere.mkdir()
+    with locked(folder / f"{alive.name}{ALIVE}"):
+        finish(folder)
+        assert hidden(folder) == {alive.name, f"{alive.name}{ALIVE}", elsewhere.name}
     finish(folder)
-    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == kept
+    assert hidden(folder) == {elsewhere.name}
 
 
 def test_only_plain_names_of_a_record_are_removed(tmp_path):

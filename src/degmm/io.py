@@ -10,11 +10,11 @@ import numpy as np
 
 from degmm import __version__
 from degmm.files import read_inside, write_bytes
-from degmm.folders import finish, located, locked
+from degmm.folders import alone_in, located
+from degmm.leftovers import HEAD
 
 FORMAT = 1
 """Version of the layout of a saved model; raised whenever an older program could not read it."""
-HEAD = "model.json"
 READINGS = 20
 """Of a model whose arrays are gone when they are read, as when another is saved there at that time"""
 
@@ -78,8 +78,7 @@ def save(model: Any, path: str | Path) -> Path:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        finish(folder)  # what is complete there would hide the model
-        with locked(folder):
+        with alone_in(folder):  # what is complete there, which would hide the model, is in its place first
             old = _arrays_of_head(folder)
             write_bytes(folder / tensors, content, follow=False)
             write_bytes(folder / HEAD, json.dumps(head, indent=2).encode(), follow=False)

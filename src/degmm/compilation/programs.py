@@ -11,6 +11,8 @@ import jax
 from degmm.compilation import disk
 from degmm.compilation.keys import Call, call_of, disk_key, is_transformed
 from degmm.compilation.memory import PROGRAMS
+from degmm.interrupts import check
+from degmm.shortage import shortage_told
 
 KNOWN_UNTIL = (0, 11)
 """The options below are known to be there up to this version of jax; later ones use their defaults."""
@@ -39,6 +41,11 @@ class Jitted:
 
     def __call__(self, *values: Any) -> Any:
         """Return what the function returns."""
+        check()
+        with shortage_told():
+            return self._called(values)
+
+    def _called(self, values: tuple[Any, ...]) -> Any:
         call = call_of(values, self._static)
         if call is None:
             with _collection_paused():

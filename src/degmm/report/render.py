@@ -13,8 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from degmm import __version__
-from degmm.files import write_bytes
-from degmm.folders import PAGE, located
+from degmm.folders import PAGE, located, write_result
 from degmm.report.record import RECORD, read_record
 
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
@@ -51,7 +50,7 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     # A link in the folder may be another's; one elsewhere is the user's own.
     inside = os.path.realpath(target.parent) == os.path.realpath(folder)
     try:
-        write_bytes(target, page, follow=not inside)
+        write_result(target, page, follow=not inside)
     except OSError as error:
         raise ValueError(
             f"{target}: cannot be written ({error.strerror or error}); choose another file for the report"
