@@ -1,5 +1,6 @@
 """Ctrl-C ends a command with exit code 130, wherever it comes, and what is said of what was written is true."""
 
+import gc
 import json
 import os
 import signal
@@ -38,10 +39,22 @@ def lose_an_interrupt(*arguments, **options):
     del ending
 
 
-def test_an_interrupt_that_is_lost_is_asked_for_again(capsys):
+def lose_it_in_a_collection():
+    """As JAX does, which has garbage of its own collected with that of Python."""
+
+    def also(phase, info):
+        ctrl_c()
+
+    gc.callbacks.append(also)
+    gc.collect()
+    gc.callbacks.remove(also)
+
+
+@pytest.mark.parametrize("lose", [lose_an_interrupt, lose_it_in_a_collection])
+def test_an_interrupt_that_is_lost_is_asked_for_again(lose, capsys):
     with watched() as watch:
         check()
-        lose_an_interrupt()
+        lose()
         with pytest.raises(KeyboardInterrupt):
             check()
         assert watch.asked

@@ -90,11 +90,10 @@ def test_what_may_be_of_use_stays(tmp_path, fitted):
 
 def test_arrays_beside_a_head_of_another_s_stay(tmp_path):
     path = arrays_in(tmp_path, b"arrays")
-    for head in ("{", "[]", '{"arrays": 3}', "[" * 100_000):
+    for head in ("{", "[]", "{}", '{"arrays": 3}', "[" * 100_000, f'{{"arrays": "{path.name}"}}'):
         (tmp_path / HEAD).write_text(head)
         finish(tmp_path)
-        assert path.exists() == (head != '{"arrays": 3}')
-        path = arrays_in(tmp_path, b"arrays")
+        assert path.exists()
     (tmp_path / HEAD).unlink()
     finish(tmp_path)
     assert not path.exists()

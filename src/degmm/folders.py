@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from degmm.files import is_stream, read_inside, writable_folder, write_bytes
-from degmm.interrupts import check, taking_place
+from degmm.interrupts import taking_place
 from degmm.leftovers import (
     ALIVE,
     COMPLETE,
@@ -65,7 +65,6 @@ def output_folder(folder: Path, *names: str) -> Iterator[Path]:
             user = os.lstat(staged).st_uid  # as this file system tells it
             try:
                 yield staged
-                check()
                 writable_folder(folder, *(path.name for path in staged.iterdir()))
                 with alone_in(folder, user), taking_place(folder):
                     staged.rename(staged.with_name(staged.name.replace(STAGED, COMPLETE)))

@@ -44,6 +44,8 @@ class Watch:
 
     def sentence(self) -> str:
         """Say how the command ended."""
+        if self.held:
+            return "interrupted while results took their places; the next command into that folder ends it"
         if not self.written:
             return "interrupted; nothing was written"
         return f"interrupted; {' and '.join(self.written)} had been written by then"
@@ -84,6 +86,9 @@ class Watch:
             if not first:
                 first, self.asked = time.monotonic(), True
             elif time.monotonic() - first > TOGETHER:
+                until = time.monotonic() + PATIENCE
+                while self.held and time.monotonic() < until:  # a matter of milliseconds
+                    time.sleep(0.01)
                 _say(self.sentence())
                 os._exit(CODE)
 
@@ -135,6 +140,7 @@ def taking_place(result: Path) -> Iterator[None]:
     if watch is None:
         yield
         return
+    check()
     watch.held += 1
     try:
         yield

@@ -93,12 +93,14 @@ def _remove_arrays(folder: Path, user: int) -> None:
     ]
     if not there:
         return
-    named = None
+    named = ""
     try:
         if os.path.lexists(folder / HEAD):
             named = json.loads(read_inside(folder, folder / HEAD))["arrays"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return  # a head of another's: who knows what it names
+    if not isinstance(named, str):
+        return
     for path, digits in there:
         if path.name != named and _digest(path).startswith(digits):  # what it says it is: a model's, saved whole
             _unlink(path)

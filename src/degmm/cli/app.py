@@ -3,7 +3,7 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -89,7 +89,7 @@ def _tell(error: BaseException, program: str) -> None:
     _end(f"{message.rstrip('.').replace('Value error, ', '')} ({where} --help says more)", 2)
 
 
-def _end(sentence: str, code: int) -> None:
+def _end(sentence: str, code: int) -> NoReturn:
     sys.stderr.write(f"degmm: {' '.join(sentence.split())}\n")
     raise SystemExit(code) from None
 
