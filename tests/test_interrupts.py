@@ -119,7 +119,9 @@ def test_all_is_as_before_when_a_command_has_ended():
 # --- commands ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["degmm.cli.fit.read_cases", "degmm.cli.fit._report_clusters", "degmm.cli.fit.save"])
+@pytest.mark.parametrize(
+    "where", ["degmm.cli.fit.read_cases", "degmm.cli.fit._report_clusters", "degmm.cli.fit.save"]
+)
 def test_a_lost_interrupt_ends_a_fit(where, netcdf, tmp_path, monkeypatch, capsys):
     module, _, name = where.rpartition(".")
     real = getattr(sys.modules[module] if module in sys.modules else __import__(module, fromlist=["x"]), name)
@@ -211,4 +213,7 @@ def test_two_signals_at_once_are_one():
     """As ``timeout`` sends them, to a process and to its group."""
     code, (out, err), _ = deaf(10**7, [0.1, 0.0])
     assert (code, out) == (130, "interrupted; nothing was written\n")
-    assert err in ("", "degmm: interrupted; it ends after the step it is in, and at once if you press Ctrl-C again\n")
+    assert err in (
+        "",
+        "degmm: interrupted; it ends after the step it is in, and at once if you press Ctrl-C again\n",
+    )

@@ -101,7 +101,9 @@ def test_arrays_beside_a_head_of_another_s_stay(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes")
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", [LOCK, f"{PART}{HOST}-abcd1234", f"{STAGED}1-{HOST}-x", f"{STAGED}1-{HOST}-x{ALIVE}"])
+@pytest.mark.parametrize(
+    "name", [LOCK, f"{PART}{HOST}-abcd1234", f"{STAGED}1-{HOST}-x", f"{STAGED}1-{HOST}-x{ALIVE}"]
+)
 @pytest.mark.parametrize("what", ["link", "dangling link", "pipe", "folder"])
 def test_what_is_named_like_a_leftover_is_not_followed(tmp_path, name, what):
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"

@@ -254,7 +254,9 @@ def test_number_of_regimes_by_held_out_crps():
 
 def test_the_number_that_cannot_be_fitted_is_named():
     X, y, _ = two_regimes(60, 12)
-    with pytest.raises(ValueError, match=r"^components: K = 30 cannot be fitted, while 1 can \(the fit without"):
+    with pytest.raises(
+        ValueError, match=r"^components: K = 30 cannot be fitted, while 1 can \(the fit without"
+    ):
         select_regimes(RegimeEMOS(gate="mixture", random_state=0), X, y, components=[30, 1], n_blocks=2)
 
 

@@ -315,7 +315,9 @@ def test_a_fold_of_weight_0_says_nothing():
 
 def test_a_number_that_the_folds_leave_too_few_ensembles_for_is_named():
     X = make_exchangeable_mixture(6, 4, 2, 1, seed=0)[0]
-    with pytest.raises(ValueError, match=r"components: 6 components are too many for the 4 ensembles that fold 0"):
+    with pytest.raises(
+        ValueError, match=r"components: 6 components are too many for the 4 ensembles that fold 0"
+    ):
         select_components(EGMM(n_init=2, random_state=0), X, [6], n_jobs=1)
 
 
@@ -339,7 +341,10 @@ def fails(monkeypatch):
     ("which", "message"),
     [
         (lambda K, n: K > 1, r"^components: K = 2 cannot be fitted: X: it cannot be fitted$"),
-        (lambda K, n: K > 1 and n < 20, r"^components: K = 2 cannot be fitted without fold 0, to 10 ensembles: X"),
+        (
+            lambda K, n: K > 1 and n < 20,
+            r"^components: K = 2 cannot be fitted without fold 0, to 10 ensembles: X",
+        ),
         (lambda K, n: n < 20, r"^cv: the fit without fold 0, to 10 ensembles, failed: X: it cannot"),
         (lambda K, n: True, r"^X: it cannot be fitted$"),
     ],
@@ -353,7 +358,19 @@ def test_the_argument_that_is_to_blame_is_named(which, message, fails, X):
 def test_the_command_blames_the_largest_number_not_the_folds(netcdf, tmp_path, capsys):
     for K, folds in ((250, 5), (299, 2)):
         with pytest.raises(SystemExit) as stop:
-            main(["select", str(netcdf), "--K", f"1,{K}", "--folds", str(folds), "-q", "-o", str(tmp_path / "out")])
+            main(
+                [
+                    "select",
+                    str(netcdf),
+                    "--K",
+                    f"1,{K}",
+                    "--folds",
+                    str(folds),
+                    "-q",
+                    "-o",
+                    str(tmp_path / "out"),
+                ]
+            )
         assert stop.value.code == 2
         said = capsys.readouterr().err
         assert said.startswith(f"degmm: --K: {K} components are too many for the ")

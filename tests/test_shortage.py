@@ -45,7 +45,11 @@ def test_one_sentence_of_each_kind(error, told):
 
 
 def test_other_errors_stay_as_they_are():
-    for error in (jax.errors.JaxRuntimeError("INTERNAL: no"), RuntimeError("RESOURCE_EXHAUSTED"), ValueError()):
+    for error in (
+        jax.errors.JaxRuntimeError("INTERNAL: no"),
+        RuntimeError("RESOURCE_EXHAUSTED"),
+        ValueError(),
+    ):
         assert as_memory_error(error) is error
         with pytest.raises(type(error)) as found, shortage_told():
             raise error
@@ -65,7 +69,9 @@ def test_a_fit_says_what_to_do(monkeypatch):
         model.predict(X)
 
 
-@pytest.mark.parametrize("error", [jax.errors.JaxRuntimeError(EXHAUSTED), MemoryError("Unable to allocate 7 GiB")])
+@pytest.mark.parametrize(
+    "error", [jax.errors.JaxRuntimeError(EXHAUSTED), MemoryError("Unable to allocate 7 GiB")]
+)
 def test_a_command_ends_with_one_sentence(error, netcdf, tmp_path, capsys, monkeypatch):
     def fails(*arguments, **options):
         raise error

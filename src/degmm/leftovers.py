@@ -102,7 +102,9 @@ def _remove_arrays(folder: Path, user: int) -> None:
     if not isinstance(named, str):
         return
     for path, digits in there:
-        if path.name != named and _digest(path).startswith(digits):  # what it says it is: a model's, saved whole
+        if path.name != named and _digest(path).startswith(
+            digits
+        ):  # what it says it is: a model's, saved whole
             _unlink(path)
 
 

@@ -1,12 +1,13 @@
 """Memory that runs out: a MemoryError that says what to do, whichever library found it out."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 SHORT = "memory: "
 """What such messages begin with"""
-EXHAUSTED = "RESOURCE_EXHAUSTED"
+EXHAUSTED = re.compile(r"RESOURCE_EXHAUSTED|out.of.memory|bad_alloc", re.IGNORECASE)
 """What XLA says then, in an error that it has for much else"""
 ADVICE = (
     "take fewer ensembles at a time (docs/scaling.md), fewer variables, covariance_type='diag' or "
@@ -17,11 +18,10 @@ ADVICE = (
 def as_memory_error(error: BaseException) -> BaseException:
     """Return an error of XLA's that tells of a shortage of memory as Python's own; others as they are."""
     jax = sys.modules.get("jax")
-    if jax is None or not isinstance(error, jax.errors.JaxRuntimeError) or EXHAUSTED not in str(error):
+    if jax is None or not isinstance(error, jax.errors.JaxRuntimeError) or not EXHAUSTED.search(str(error)):
         return error
     # Only the first line of what may be a page on who has how much.
-    detail = (str(error).splitlines() or [""])[0].split(f"{EXHAUSTED}:")[-1].strip().rstrip(".")
-    return _with_advice(detail)
+    return _with_advice(str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ").strip().rstrip("."))
 
 
 @contextmanager

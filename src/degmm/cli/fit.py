@@ -51,7 +51,9 @@ def run_fit(
         seen = seen_by(session, model, cases)
         _check_labels(cases, model.n_components)
         session.section = "Clusters"
-        work = f"fitting {type(model).__name__}, K = {model.n_components}, to {counted(len(seen), 'ensemble')}"
+        work = (
+            f"fitting {type(model).__name__}, K = {model.n_components}, to {counted(len(seen), 'ensemble')}"
+        )
         barred = hasattr(model, "max_epochs") and sys.stderr.isatty()  # whose bar says where it is
         with waiting(session.speaks and not barred, f"{work} of {counted(seen.n_features, 'variable')}"):
             model.fit(seen, **({"context": list(context)} if context else {}))
