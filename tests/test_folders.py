@@ -209,6 +209,29 @@ def test_who_reads_a_folder_reads_through_what_was_killed(tmp_path, mixture):
     assert (load(out).means_ == model.means_).all()
 
 
+def test_what_is_moved_while_it_is_read_is_found(tmp_path, mixture, monkeypatch):
+    """A file is found in the folder of complete results, which moves it just then."""
+    from degmm import EGMM, folders, load, save
+    from degmm.folders import command_of, holds, read_located
+
+    out = tmp_path / "out"
+    save(EGMM(2, n_init=2, random_state=0).fit(mixture[0]), out)
+    (out / "run.json").write_text('{"command": "fit"}')
+    found, real = [], folders.located
+
+    def moving(folder, name):
+        found.append(name)
+        return folder / f"{COMPLETE}gone" / name if found.count(name) == 1 else real(folder, name)
+
+    monkeypatch.setattr("degmm.folders.located", moving)
+    assert load(out).n_components == 2
+    assert command_of(out) == "fit"
+    assert read_located(out, "run.json")
+    found.clear()
+    assert holds(out, "model.json")
+    assert not holds(out, "other.json")
+
+
 def test_a_page_goes_with_the_results_it_shows(folder):
     (folder / "report.html").write_text("old")
     write(folder, "new", NEW)

@@ -77,13 +77,20 @@ def test_other_errors_that_are_lost_are_told_as_ever(monkeypatch):
     assert lost == [RuntimeError]
 
 
+def place(result, steps):
+    with taking_place(result):
+        ctrl_c()
+        steps.append("placed")
+
+
 def test_nothing_comes_between_a_result_and_its_note(tmp_path):
     steps = []
     with watched() as watch:
-        with pytest.raises(KeyboardInterrupt), taking_place(tmp_path / "a"):
-            ctrl_c()
-            steps.append("placed")
-        assert steps == ["placed"]
+        with pytest.raises(KeyboardInterrupt):
+            place(tmp_path / "a", steps)
+        with pytest.raises(KeyboardInterrupt):
+            place(tmp_path / "b", steps)
+        assert steps == ["placed"]  # none after the interrupt
         assert watch.sentence() == f"interrupted; {tmp_path / 'a'} had been written by then"
 
 

@@ -25,7 +25,7 @@ SCRIPT = """
 
     warnings.simplefilter("ignore")  # that JAX's threads do not go with a child, who has no use for them
     what, how, folder, rounds = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
-    rng = random.Random(f"{what} {how}")
+    rng, parent = random.Random(f"{what} {how}"), os.getpid()
     X = datasets.make_exchangeable_mixture(60, 4, 2, 2, seed=0)[0]
     models = {K: EGMM(K, n_init=1, max_iter=2, tol=0, random_state=0).fit(X) for K in (2, 3)}
     names = {2: ["a.txt", "b.txt"], 3: ["b.txt", "c.txt"]}
@@ -65,7 +65,7 @@ SCRIPT = """
                 most = rng.randrange(largest * 4 // 3)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
                 write(K)
-            while how != "full disk":
+            while how != "full disk" and os.getppid() == parent:
                 write(K)
                 K = 5 - K
         except (KeyboardInterrupt, OSError, ValueError):
@@ -76,7 +76,6 @@ SCRIPT = """
         os._exit(0)
 
     def end(pid):
-        """End a child, and see that it did not break down."""
         number = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}.get(how, signal.SIGKILL)
         done = status = 0
         while not done:

@@ -29,7 +29,7 @@ def memory_of_machine() -> int | None:
 
 
 def free_memory() -> int | None:
-    """Return how many bytes are free, or taken by what the system drops first; None where it cannot be told."""
+    """Return how many bytes are free, or of use to nobody; None where that cannot be told."""
     limit, used = _number_in("memory.max"), _number_in("memory.current")
     try:
         free = int(psutil.virtual_memory().available)

@@ -35,6 +35,8 @@ RECORD = "run.json"
 """What a command records of its run; its ``files`` are the command's own, which its successor replaces"""
 PAGE = "report.html"
 """The page of a record, which goes with it"""
+READINGS = 20
+"""Of a file that is not where it was, as when another is written there at that time"""
 
 
 @contextmanager
@@ -111,6 +113,30 @@ def located(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def read_located(folder: Path, name: str) -> bytes:
+    """Return the content of a file of an output folder, wherever it is.
+
+    It may be moved between the moment it is found and that it is opened: then it is looked for anew.
+
+    Raises
+    ------
+    OSError, ValueError
+        As :func:`degmm.files.read_inside`.
+    """
+    for attempt in range(READINGS):
+        try:
+            return read_inside(folder, located(folder, name))
+        except FileNotFoundError:
+            if attempt == READINGS - 1:
+                raise
+    raise AssertionError  # unreachable
+
+
+def holds(folder: Path, name: str) -> bool:
+    """Return whether an output folder has a file of this name, be it moved to its place just then."""
+    return any(os.path.lexists(located(folder, name)) for _ in range(READINGS))
+
+
 def write_result(path: Path, content: bytes, *, follow: bool = True) -> None:
     """Write a result that is a file of its own, as :func:`degmm.files.write_bytes` does.
 
@@ -152,7 +178,7 @@ def _move(complete: Path, folder: Path) -> None:
 def command_of(folder: Path) -> str | None:
     """Return the command whose results a folder holds, if it has their record."""
     try:
-        return str(json.loads(read_inside(folder, located(folder, RECORD)))["command"])
+        return str(json.loads(read_located(folder, RECORD))["command"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

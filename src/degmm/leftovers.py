@@ -1,7 +1,7 @@
 """What killed writers leave in an output folder: the next one removes what is certainly dead.
 
-That is what a real file or folder of this user is, made on this machine, whose writer's lock is free. All else
-stays: links, what others own, and what another machine may be at work on.
+That is a real file or folder of this user, made on this machine, whose writer's lock is free. All else stays:
+links, what others own, and what another machine may be at work on.
 """
 
 import hashlib
@@ -43,8 +43,7 @@ def remove_leftovers(folder: Path, user: int) -> None:
         if name.startswith(STAGED):
             _remove_staged(path, facts)
         elif PROBE.fullmatch(name) and stat.S_ISREG(facts.st_mode) and not facts.st_size:
-            if time.time() - facts.st_mtime > PROBE_SECONDS:
-                _unlink(path)
+            _unlink_if_old(path, facts)
     _remove_arrays(folder, user)
 
 
@@ -114,6 +113,11 @@ def _digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
+
+
+def _unlink_if_old(path: Path, facts: os.stat_result) -> None:
+    if time.time() - facts.st_mtime > PROBE_SECONDS:
+        _unlink(path)
 
 
 def _unlink(path: Path) -> None:

@@ -14,8 +14,8 @@ from degmm.cli.predict_forecasts import write_forecasts
 from degmm.cli.session import Session
 from degmm.cli.tabular import TABLES, form_of, write_dataset, write_table
 from degmm.ensembles.reader import has_group, is_table
-from degmm.files import keep_input, read_inside
-from degmm.folders import RECORD, located
+from degmm.files import keep_input
+from degmm.folders import RECORD, holds, read_located
 from degmm.io import HEAD, load
 from degmm.report.record import read_record
 from degmm.results import clusters_dataset, clusters_table, present_cases
@@ -87,10 +87,10 @@ def run_prediction(
 def _configuration_of(folder: Path) -> dict[str, Any]:
     """Return the options of the fit that the model is of; none for a model that was saved from Python."""
     folder = folder if folder.is_dir() else folder.parent
-    if not located(folder, RECORD).exists():
+    if not holds(folder, RECORD):
         return {}
     run = read_record(folder)
-    model = json.loads(read_inside(folder, located(folder, HEAD)))
+    model = json.loads(read_located(folder, HEAD))
     if run["command"] not in ("fit", "calibrate") or model["arrays"] not in run.get(
         "files", ()
     ):  # saved there later, by Python

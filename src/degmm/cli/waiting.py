@@ -16,7 +16,7 @@ FULL = 0.9
 
 @contextmanager
 def waiting(enabled: bool, work: str) -> Iterator[None]:
-    """Say now and then, on standard error, which work is going on and for how long, while the context is open.
+    """Say now and then, on standard error, which work goes on and for how long, while the context is open.
 
     Work that is done in ten seconds passes in silence.
     """
@@ -49,4 +49,5 @@ def _of_memory() -> str:
     free, there = free_memory(), memory_of_machine()
     if free is None or not there or free > (1 - FULL) * there:
         return ""
-    return f"; {max(there - free, 0) / 1e9:.3g} of {there / 1e9:.3g} GB of memory are in use, which may slow it down"
+    used = f"{max(there - free, 0) / 1e9:.3g} of {there / 1e9:.3g} GB"
+    return f"; {used} of memory are in use, which may slow it down"
