@@ -1,11 +1,12 @@
 """Whether a fit fits in memory: told before it is begun, in place of a process that the system ends."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from degmm.families import CovarianceStructure
-from degmm.memory import memory_of_machine
+from degmm.memory import free_memory, memory_of_machine
 from degmm.scatter import form_for, rows_of
 
 COPIES_OF_COVARIANCES = 16
@@ -23,7 +24,7 @@ def check_capacity(
     structure: CovarianceStructure,
     dtype: Any,
 ) -> None:
-    """Raise a ValueError if a fit to an array takes more memory than there is.
+    """Raise a ValueError if a fit to an array takes more memory than there is; warn if more than is free.
 
     Parameters
     ----------
@@ -36,13 +37,26 @@ def check_capacity(
     of_moments = 2 + D + rows_of(form_for(n_members, D, diagonal=structure.diagonal), n_members, D)
     numbers = COPIES_OF_COVARIANCES * K * held + COPIES_OF_MOMENTS * n_samples * of_moments
     needed, there = numbers * np.dtype(dtype).itemsize, memory_of_machine()
-    if there is None or needed <= there:
+    if there is None:
         return
-    instead = "fewer ensembles at a time (docs/scaling.md)"
-    if not structure.diagonal:
-        instead = "covariance_type='diag', fewer variables, or a deep model with a projection"
+    if needed <= there:
+        free = free_memory()
+        if free is not None and needed > free:
+            warnings.warn(
+                f"X: the fit takes about {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB of this machine's "
+                f"{there / 1e9:.3g} GB of memory are free: it may take very long, or be ended by the system; "
+                f"end other programs, or take {_less(structure)}",
+                stacklevel=5,
+            )
+        return
     raise ValueError(
         f"X: {structure.name} covariances of {D} variables in {K} clusters, and the moments of {n_samples} "
         f"ensembles, would take about {needed / 1e9:.3g} GB, and this machine has {there / 1e9:.3g} GB; "
-        f"take {instead}"
+        f"take {_less(structure)}"
     )
+
+
+def _less(structure: CovarianceStructure) -> str:
+    if structure.diagonal:
+        return "fewer ensembles at a time (docs/scaling.md)"
+    return "covariance_type='diag', fewer variables, or a deep model with a projection"

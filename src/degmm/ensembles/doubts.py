@@ -28,7 +28,7 @@ def with_labels_told(data: Ensemble) -> Ensemble:
 
     They must differ between cases, and other variables within them. Rain may be 0 in all members of all cases.
     """
-    if data.n_features < 2 or data.n_members < 2 or data.layout is not None and data.layout.inner_dims:
+    if data.n_features < 2 or data.n_members < 2 or (data.layout is not None and data.layout.inner_dims):
         return data
     several = (~np.isnan(data.values)).sum(axis=1) > 1
     same = np.zeros(data.n_features, bool)

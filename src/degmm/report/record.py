@@ -5,8 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from degmm.files import read_inside
-from degmm.folders import RECORD, located
+from degmm.folders import RECORD, read_located
 from degmm.untrusted import MOST_BYTES, read_json
 
 FORMAT = 1
@@ -75,10 +74,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _content(folder: Path, path: Path) -> bytes:
     try:
-        try:
-            return read_inside(folder, located(folder, RECORD), MOST_BYTES)
-        except FileNotFoundError:  # it may have been moved into its place just then
-            return read_inside(folder, path, MOST_BYTES)
+        return read_located(folder, RECORD, MOST_BYTES)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no {RECORD}; {EXPECTED}") from None
     except OSError as error:

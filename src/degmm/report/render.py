@@ -13,8 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from degmm import __version__
-from degmm.files import write_bytes
-from degmm.folders import PAGE, located
+from degmm.folders import PAGE, READINGS, located, write_result
 from degmm.report.record import RECORD, read_record
 from degmm.wording import visible
 
@@ -54,7 +53,7 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     # A link in the folder may be another's; one elsewhere is the user's own.
     inside = os.path.realpath(target.parent) == os.path.realpath(folder)
     try:
-        write_bytes(target, page, follow=not inside)
+        write_result(target, page, follow=not inside)
     except OSError as error:
         raise ValueError(
             f"{target}: cannot be written ({error.strerror or error}); choose another file for the report"
@@ -135,6 +134,10 @@ def _with_source(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
         return item
     try:
         named = located(folder, item["file"])
+        for _ in range(READINGS):
+            if os.path.lexists(named):
+                break
+            named = located(folder, item["file"])  # it may be moved to its place just now
         path = Path(os.path.realpath(named))
     except ValueError as error:  # letters that no name of a file has
         raise ValueError(f"{folder / RECORD}: a picture has no name of a file; remove it") from error
