@@ -81,6 +81,15 @@ def test_a_value_is_measured_in_the_units_and_precision_of_the_fit(model):
             model.fit(X, sample_weight=weights)
 
 
+def test_covariances_in_the_units_of_the_data_are_finite_in_the_precision_of_the_fit():
+    X = 1e12 * far_out(1e9)
+    with pytest.raises(
+        ValueError, match=r"X: ensemble 7 lies \d.*e\+20 from the others, .* float32 cannot hold"
+    ):
+        EGMM(2, n_init=1, dtype="float32").fit(X)
+    assert np.isfinite(EGMM(2, n_init=1).fit(X).covariances_).all()
+
+
 def test_a_value_is_measured_in_units_far_below_its_own():
     X = 1e-60 * np.random.default_rng(2).normal(size=(40, 4, 2))
     X[7, 0, 1] = 1e60
@@ -142,3 +151,12 @@ def test_contexts_weights_and_scores_are_looked_at_too():
         forecast.crps(y)
     with pytest.warns(UserWarning, match=r"y: 1e\+20 at case 9"):
         log_score(forecast, y)
+
+
+def test_a_search_in_few_directions_raises_no_value_to_what_overflows():
+    X = np.random.default_rng(4).normal(size=(30, 3, 40))
+    X[4] = 1e90
+    X[:, 1:] = X[:, :1]  # within ensembles nothing varies
+    with np.errstate(over="raise"):
+        model = EGMM(2, n_init=2, max_iter=3, tol=0).fit(X)
+    assert np.isfinite(model.predict_proba(X)).all()

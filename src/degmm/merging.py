@@ -195,6 +195,6 @@ def in_standard_units(
         If an ensemble lies too far from all others.
     """
     moved = rescaled(moments, units, scaling)
-    check_reach(moved, f"X, block {number}", first)
+    check_reach(moved, scaling, f"X, block {number}", first)
     weights = in_precision(moved.weights.astype(np.float64) * (unit / common_unit), moved.dtype)
     return moved._replace(weights=weights)

@@ -267,5 +267,4 @@ def rows_of(form: Form, n_members: int, n_features: int) -> int:
 def _scaled(
     values: Float[Array, "S n"], factors: Float[np.ndarray, "S"], out: np.ndarray | None
 ) -> Float[np.ndarray, "S n"]:
-    with np.errstate(over="ignore", invalid="ignore"):  # who may be too far from the others looks for it
-        return np.multiply(values, factors.astype(values.dtype)[:, None], out=out)
+    return np.multiply(values, factors.astype(values.dtype)[:, None], out=out)

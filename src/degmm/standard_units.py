@@ -88,11 +88,11 @@ def standardised_moments(
     rough = rough_scaling(rough_sample(X, weights))
     check_squares(rough.units, np.promote_types(X.dtype, dtype))
     moments = moments_of(X, weights, rough.units, dtype, form)
-    check_reach(moments)
+    check_reach(moments, None)
     scaling = standard_scaling(totals_of(moments), rough, common_scale)
     check_squares(scaling, dtype)
     moments = rescaled(moments, rough.units, scaling, in_place=True)
-    check_reach(moments)
+    check_reach(moments, scaling)
     return moments, scaling
 
 
@@ -193,15 +193,18 @@ def check_squares(scaling: Scaling, dtype: Any) -> None:
         )
 
 
-def check_reach(moments: Moments, called: str = "X", first: int = 0) -> None:
+def check_reach(moments: Moments, units: Scaling | None, called: str = "X", first: int = 0) -> None:
     """Refuse ensembles so far from all others that the precision cannot hold the square of it.
 
-    Their values may be sound by themselves: it is in the units of the fit that they are too large.
+    Their values may be sound by themselves: it is in the units of the fit that they are too large, or in the
+    precision of the fit, which may be lower than theirs.
 
     Parameters
     ----------
     moments : Moments
         In units in which most ensembles are near 0.
+    units : Scaling or None
+        These units, if covariances are to go back from them to those of the data.
     called : str
         What a message calls the ensembles.
     first : int
@@ -209,18 +212,30 @@ def check_reach(moments: Moments, called: str = "X", first: int = 0) -> None:
     """
     largest = largest_of(moments.dtype)
     used = np.asarray(moments.weights) > 0
+    scale = np.zeros(moments.n_features) if units is None else units.scale
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = (np.asarray(moments.mean, np.float64) ** 2).sum(axis=0)
-        scatter = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64).sum(axis=0)
-        far = ~(squares + scatter <= largest**2) & used
-    if far.any():
-        # beside it the scatters of others may be lost: it is the farthest that matters
-        i = int(np.argmax(np.where(used, squares + np.where(np.isnan(scatter), 0, scatter), -1)))
-        other = ", or fit with dtype='float64'" if moments.dtype == np.float32 else ""
+        squares = np.asarray(moments.mean, np.float64) ** 2
+        scatter = np.asarray(moments.scatter.diagonal(moments.n_features), np.float64)
+        sizes = np.stack([(squares + scatter).sum(axis=0), scale**2 @ (squares + scatter)])
+        limits = np.array([[largest**2], [0.1 * float(np.finfo(moments.dtype).max)]])
+        far = ~(sizes <= limits) & used
+    if not far.any():
+        return
+    # beside it the scatters of others may be lost: it is the farthest that matters
+    sums = squares.sum(axis=0) + np.where(np.isnan(scatter), 0, scatter).sum(axis=0)
+    i = int(np.argmax(np.where(used, sums, -1)))
+    other = ", or fit with dtype='float64'" if moments.dtype == np.float32 else ""
+    if units is None or far[0].any():
         raise ValueError(
             f"{called}: ensemble {first + i} lies more than {largest:.0e} times the spread of the data from "
-            f"the others, too far for {np.dtype(moments.dtype)}; set what stands for missing values to NaN{other}"
+            f"the others, too far for {np.dtype(moments.dtype)}; set what stands for missing values to "
+            f"NaN{other}"
         )
+    i = int(np.argmax(np.where(used, sizes[1], -1)))
+    raise ValueError(
+        f"{called}: ensemble {first + i} lies {np.sqrt(sizes[1, i]):.2g} from the others, the square of "
+        f"which {np.dtype(moments.dtype)} cannot hold; give the variables in another unit{other}"
+    )
 
 
 def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = False) -> Moments:
@@ -231,7 +246,7 @@ def rescaled(moments: Moments, old: Scaling, new: Scaling, *, in_place: bool = F
     dtype = moments.mean.dtype
     ratio = old.scale / new.scale
     shift = (old.centre - new.centre) / new.scale
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
     out = np.asarray(moments.scatter.values) if in_place else None
-    return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio, out))
+    with np.errstate(over="ignore", invalid="ignore"):  # of ensembles that are refused then: check_reach
+        mean = (np.asarray(moments.mean, np.float64) * ratio[:, None] + shift[:, None]).astype(dtype)
+        return moments._replace(mean=mean, scatter=moments.scatter.rescaled(ratio, out))

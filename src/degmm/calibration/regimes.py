@@ -43,7 +43,8 @@ class RegimeEMOS(Calibration):
     the observations of the cases left out: so cases should come in order of time. The defaults suit weather,
     where errors are broad beside what sets regimes apart; where they are not, more ``max_steps`` and less
     decay let more be learnt. A scale is kept between 4.5e-5 and 55 times the size of the residuals of a
-    linear regression; a fit with a scale at such a limit says so: ``result_`` is ``AT_FLOOR``, with a warning.
+    linear regression; a fit with a scale at such a limit says so: ``result_`` is ``AT_FLOOR``, with a
+    warning.
 
     Parameters
     ----------

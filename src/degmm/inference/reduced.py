@@ -25,6 +25,8 @@ HUMPED_DIRECTIONS, HUMP_STEPS = 2, 15
 """Directions of the lowest kurtosis, of single members, and steps that each is improved by"""
 RANK = 1e-10
 """Directions in which ensembles vary by a smaller share of the most are nothing but rounding"""
+HUGE = 1e50
+"""Of these the fourth power is finite"""
 MOST_USED = 1024
 """Ensembles that directions are taken from."""
 
@@ -48,9 +50,9 @@ def directions_of(moments: Moments, n_components: int) -> Float[np.ndarray, "D r
         some = moments.take(np.sort(np.random.default_rng(0).choice(n, MOST_USED, replace=False)))
     share = np.asarray(some.weights, np.float64) / some.total_weight
     mean = np.asarray(some.mean, np.float64)
-    apart = (mean - (mean @ share)[:, None]) * np.sqrt(share)
+    apart = _to_be_raised((mean - (mean @ share)[:, None]) * np.sqrt(share))
     root = _within_root(some)
-    whitened = apart if root is None else _solved(root, apart)
+    whitened = apart if root is None else _to_be_raised(_solved(root, apart))
     r = n_directions(D, n_components)
     size = min(whitened.shape)
     r = min(r, size)
@@ -67,6 +69,12 @@ def directions_of(moments: Moments, n_components: int) -> Float[np.ndarray, "D r
     turned = _solved(root.T, vectors, lower=False)
     axes = np.eye(D)[:, _of_unequal_spread(some)]
     return np.concatenate([turned / np.linalg.norm(turned, axis=0), axes], axis=1)
+
+
+def _to_be_raised(values: Float[np.ndarray, "D n"]) -> Float[np.ndarray, "D n"]:
+    """Return values in a unit in which their powers are finite; directions know no unit."""
+    largest = np.abs(values).max()
+    return values / largest if largest > HUGE else values
 
 
 def _of_two_humps(apart: Float[np.ndarray, "D n"]) -> Float[np.ndarray, "D h"]:

@@ -41,7 +41,7 @@ LARGEST = 1e3
 
 
 def log_gamma_survival(a: Float[Array, "..."], x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return log Q(a, x) to about 1e-12, of shapes below 1e-3 to 1e-14 over the shape; without derivatives."""
+    """Return log Q(a, x) to about 1e-12, of shapes below 1e-3 to 1e-14 over the shape; not to derive."""
     a, x = jnp.broadcast_arrays(a, x)
     root = jnp.sqrt(a)
     start = a + FAR_ABOVE[0] * root + FAR_ABOVE[1]
