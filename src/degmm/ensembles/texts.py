@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-
 WHOLE = re.compile(r"-?\d+\.0+")
 """A whole number as text that was a float"""
 
