@@ -119,11 +119,14 @@ def test_a_control_run_whose_number_is_a_single_value(tmp_path):
     )
     data["time"].encoding["units"] = "days since 2020-01-01"
     data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    for found in (Ensemble.from_xarray(data), read_ensemble(tmp_path / "a.nc")):
+    single = {"member_dim": "number"}
+    for found in (Ensemble.from_xarray(data, **single), read_ensemble(tmp_path / "a.nc", **single)):
         assert (found.shape, found.variables) == ((N, 1, 1), ("t",))
         np.testing.assert_array_equal(found.values[:, 0, 0], X[:, 0])
         np.testing.assert_array_equal(found.observations[:, 0], X[:, 1])
         assert found.member_labels.tolist() == [0]
-    assert Ensemble.from_xarray(data["t"]).shape == (N, 1, 1)
-    with pytest.raises(ValueError, match="no member dimension"):
-        Ensemble.from_xarray(data.drop_vars("number"))
+    assert Ensemble.from_xarray(data["t"], **single).shape == (N, 1, 1)
+    with pytest.raises(
+        ValueError, match=r"no member dimension.*; 'number' is a single value: for single members"
+    ):
+        Ensemble.from_xarray(data)

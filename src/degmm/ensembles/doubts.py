@@ -26,7 +26,8 @@ def told(data: Ensemble) -> Ensemble:
 def with_labels_told(data: Ensemble) -> Ensemble:
     """Return ensembles in which variables that never differ within a case, such as a height, are labels.
 
-    They must differ between cases, and other variables within them. Rain may be 0 in all members of all cases.
+    They must differ between cases, and other variables within them: rain may be 0 in all members of all
+    cases.
     """
     if data.n_features < 2 or data.n_members < 2 or (data.layout is not None and data.layout.inner_dims):
         return data
@@ -86,6 +87,6 @@ def _repeated(data: Ensemble) -> list[str]:
         return []
     most = int(times.max())
     return [
-        f"{counted(copies, 'case')} of {n} are copies of others, value by value (one is there {most} times), and "
-        "count as so many independent cases; leave out those that are repeated by mistake"
+        f"{counted(copies, 'case')} of {n} are copies of others, value by value (one is there {most} times), "
+        "and count as so many independent cases; leave out those that are repeated by mistake"
     ]

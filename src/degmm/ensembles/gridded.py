@@ -218,7 +218,8 @@ def _fills_of_zarr(store: Any, group: str | None) -> tuple[list[str], dict[str, 
 def _unwritten(store: Any, group: str | None) -> list[str]:
     """Return what is to be said of chunks that are not in the store, in whose place a number is read.
 
-    An archive that was copied in part looks so; but a chunk of nothing else than that number need not be written.
+    An archive that was copied in part looks so; but a chunk of nothing else than that number need not be
+    written.
     """
     import zarr
 

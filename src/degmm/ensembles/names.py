@@ -108,6 +108,9 @@ def find_member_dim(dataset: "xr.Dataset", wanted: str | None) -> str:
     like = [repr(d) for d in dims if LIKE_MEMBERS.search(d)]
     advice = "rename one to 'member', or give its name to read_ensemble as member_dim"
     advice = f"did you mean {' or '.join(like)}? Give it as member_dim" if like else advice
+    single = named_members([str(name) for name, v in dataset.coords.items() if not v.dims])
+    if single and not like:
+        advice = f"{single[0]!r} is a single value: for single members, give it as member_dim"
     raise ValueError(f"{NO_MEMBERS} ({found}); {advice}")
 
 

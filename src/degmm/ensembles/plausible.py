@@ -83,15 +83,15 @@ def _by_factor(one: np.ndarray, other: np.ndarray) -> tuple[str, str] | None:
 
 def unlike_observations(data: Ensemble) -> list[str]:
     """Return what is to be said of observations that seem to be in another unit than their members."""
-    notes = []
+    notes: list[str] = []
     if data.observations is None:
         return notes
     for d, name in enumerate(data.variables[:MOST]):
         units = told_apart(data.values[..., d], data.observations[:, d])
         if units is not None:
-            middles = (float(np.nanmean(part[..., d])) for part in (data.values, data.observations))
+            mean, seen = (float(np.nanmean(part[..., d])) for part in (data.values, data.observations))
             notes.append(
-                f"{name}: members about {next(middles):.4g} and observations about {next(middles):.4g}, as in "
-                f"{units[0]} and in {units[1]}: convert one of them"
+                f"{name}: members about {mean:.4g} and observations about {seen:.4g}, as in {units[0]} and "
+                f"in {units[1]}: convert one of them"
             )
     return notes

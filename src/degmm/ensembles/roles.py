@@ -11,10 +11,8 @@ from degmm.ensembles.names import (
     ROLE,
     VARIABLE_NAMES,
     chosen_arrays,
-    find_member_dim,
     is_numeric,
     member_dim_of,
-    named_members,
     observation_names,
     observations_of,
     paired_names,
@@ -109,25 +107,19 @@ def _with_labels(dataset: "xr.Dataset") -> "xr.Dataset":
 def with_single_member(
     dataset: "xr.Dataset", member_dim: str | None, observation: str | None = None
 ) -> "xr.Dataset":
-    """Return a Dataset of one member, such as a control run whose number is a single value, with its dimension."""
-    try:
-        find_member_dim(dataset, member_dim)
-        return dataset
-    except ValueError:
-        single = [str(name) for name, v in dataset.variables.items() if not v.dims]
-        found = named_members(single) if member_dim is None else [n for n in single if n == member_dim]
-    if not found:
+    """Return a Dataset of one member, such as a control run, with its dimension: its number is one value."""
+    if member_dim is None or member_dim not in dataset.variables or dataset[member_dim].dims:
         return dataset
     others = {*OBSERVATION_NAMES, *paired_names([str(v) for v in dataset.data_vars]), observation}
     others |= {v.attrs.get("bounds", v.encoding.get("bounds")) for v in dataset.variables.values()}
-    dataset = dataset.set_coords(found[0])
+    dataset = dataset.set_coords(member_dim)
     alone = not any(v.dims for v in dataset.data_vars.values())
     members = [
         name
         for name, v in dataset.data_vars.items()
         if (v.dims or alone) and is_numeric(v) and name not in others and ROLE not in v.attrs
     ]
-    return dataset.assign({name: dataset[name].expand_dims(found[0], axis=-1) for name in members})
+    return dataset.assign({name: dataset[name].expand_dims(member_dim, axis=-1) for name in members})
 
 
 def _is_date(array: "xr.DataArray") -> bool:

@@ -21,8 +21,8 @@ def storable(dataset: "xr.Dataset") -> "xr.Dataset":
     """Return a Dataset whose variables and coordinates are all of types that NetCDF has.
 
     Objects that are all numbers, durations or dates become such, and other types, such as decimal numbers
-    and times of the day, text. Of an index of several levels each becomes a coordinate. Names are text without
-    ``/``, and attributes text or numbers.
+    and times of the day, text. Of an index of several levels each becomes a coordinate. Names are text
+    without ``/``, and attributes text or numbers.
     """
     joint = [name for name, index in dataset.indexes.items() if index.nlevels > 1 and name in dataset.dims]
     dataset = _with_plain_names(dataset.reset_index(joint) if joint else dataset)
@@ -33,8 +33,9 @@ def storable(dataset: "xr.Dataset") -> "xr.Dataset":
             changed[name] = (variable.dims, plain, variable.attrs)
     coords = {name: part for name, part in changed.items() if name in dataset.coords}
     dataset = dataset.assign({k: v for k, v in changed.items() if k not in coords}).assign_coords(coords)
-    for variable in (dataset, *dataset.variables.values()):
-        variable.attrs = {str(key): _plain_attribute(value) for key, value in variable.attrs.items()}
+    parts: list[Any] = [dataset, *dataset.variables.values()]
+    for part in parts:
+        part.attrs = {str(key): _plain_attribute(value) for key, value in part.attrs.items()}
     return dataset
 
 

@@ -115,8 +115,8 @@ def _member_column(names: Sequence[str], wanted: str | None) -> str | None:
 def _grouped(names: Sequence[str], wanted: Sequence[str] = ()) -> dict[str, dict[Any, str]]:
     """Return the columns of each variable, by the number of the member.
 
-    A variable that would have one member where others have several, or less than half as many as others, is none
-    unless it is wanted, such as area_m2, an area in square metres.
+    A variable that would have one member where others have several, or less than half as many as others, is
+    none unless it is wanted, such as area_m2, an area in square metres.
     """
     columns: dict[str, dict[Any, str]] = {}
     for name in names:
