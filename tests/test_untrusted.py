@@ -341,6 +341,21 @@ def test_archives_that_would_fill_the_memory(tmp_path, monkeypatch):
     assert len(read_ensemble(tmp_path / "a.csv")) == 100_000
 
 
+@pytest.mark.parametrize("cell", ["9" * 400, "-" + "9" * 400, "1e400"])
+def test_cells_that_no_float_holds(cell, tmp_path):
+    for content in (
+        f"t2m_m01,t2m_m02\n1,{cell}\n2,3\n",
+        f"date,member,t2m\n2020-01-01,0,1.5\n2020-01-01,1,{cell}\n",
+    ):
+        (tmp_path / "a.csv").write_text(content)
+        with pytest.raises(ValueError, match="an infinite value"):
+            read_ensemble(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="X: "):
+        EGMM(1).fit([[[10**400], [1]], [[2], [3]]])
+    with pytest.raises(ValueError, match="missing: expected numbers"):
+        read_ensemble(tmp_path / "a.csv", missing=10**400)
+
+
 def test_a_line_that_never_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(tablefiles, "LONGEST_LINE", 10_000)
     for content in (b"t2m_m01,t2m_m02\n" + b"1," * 10_000, b"1," * 10_000):
