@@ -16,6 +16,7 @@ from safetensors.numpy import save as to_bytes
 from test_cli import degmm
 
 from degmm import EGMM, load, read_ensemble, save
+from degmm.calibration import EMOS
 from degmm.ensembles import tablefiles
 from degmm.memory import check_amount
 from degmm.report import render
@@ -195,6 +196,9 @@ def swapped(arrays, head):
         set_to("scaling.scale", 1e300),
         swapped,
         lambda arrays, head: head["facts"].update(result="NON_FINITE"),
+        lambda arrays, head: head["facts"].update(n_members=2**53),
+        lambda arrays, head: head["facts"].update(feature_names={"a": 1, "b": 2}),
+        lambda arrays, head: head["facts"].update(feature_names=["a", "b"], units=["K"]),
         lambda arrays, head: head["facts"].update(log_likelihood=float("nan")),
     ],
 )
@@ -205,6 +209,15 @@ def test_models_that_no_fit_gives(change, fitted, tmp_path):
     altered(folder, change)
     with pytest.raises(ValueError, match="damaged"):
         load(folder)
+
+
+def test_forecasts_whose_squares_are_infinite(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 5))
+    folder = save(EMOS().fit(X, X.mean(axis=1) + rng.normal(size=60)), tmp_path)
+    altered(folder, set_to("parameters", 1e300))
+    with pytest.raises(ValueError, match="X: the forecast of case 0 is no finite number"):
+        load(folder).predict(X)
 
 
 @pytest.mark.parametrize("number", [*NUMBERS, DEEP])
