@@ -16,6 +16,7 @@ from safetensors.numpy import save as to_bytes
 from test_cli import degmm
 
 from degmm import EGMM, load, read_ensemble, save
+from degmm.calibration import EMOS
 from degmm.ensembles import tablefiles
 from degmm.memory import check_amount
 from degmm.report import render
@@ -195,6 +196,9 @@ def swapped(arrays, head):
         set_to("scaling.scale", 1e300),
         swapped,
         lambda arrays, head: head["facts"].update(result="NON_FINITE"),
+        lambda arrays, head: head["facts"].update(n_members=2**53),
+        lambda arrays, head: head["facts"].update(feature_names={"a": 1, "b": 2}),
+        lambda arrays, head: head["facts"].update(feature_names=["a", "b"], units=["K"]),
         lambda arrays, head: head["facts"].update(log_likelihood=float("nan")),
     ],
 )
@@ -205,6 +209,15 @@ def test_models_that_no_fit_gives(change, fitted, tmp_path):
     altered(folder, change)
     with pytest.raises(ValueError, match="damaged"):
         load(folder)
+
+
+def test_forecasts_whose_squares_are_infinite(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 5))
+    folder = save(EMOS().fit(X, X.mean(axis=1) + rng.normal(size=60)), tmp_path)
+    altered(folder, set_to("parameters", 1e300))
+    with pytest.raises(ValueError, match="X: the forecast of case 0 is no finite number"):
+        load(folder).predict(X)
 
 
 @pytest.mark.parametrize("number", [*NUMBERS, DEEP])
@@ -339,6 +352,21 @@ def test_archives_that_would_fill_the_memory(tmp_path, monkeypatch):
             read_ensemble(tmp_path / name)
     (tmp_path / "a.csv").write_bytes(table)  # unpacked, it is what it is
     assert len(read_ensemble(tmp_path / "a.csv")) == 100_000
+
+
+@pytest.mark.parametrize("cell", ["9" * 400, "-" + "9" * 400, "1e400"])
+def test_cells_that_no_float_holds(cell, tmp_path):
+    for content in (
+        f"t2m_m01,t2m_m02\n1,{cell}\n2,3\n",
+        f"date,member,t2m\n2020-01-01,0,1.5\n2020-01-01,1,{cell}\n",
+    ):
+        (tmp_path / "a.csv").write_text(content)
+        with pytest.raises(ValueError, match="an infinite value"):
+            read_ensemble(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="X: "):
+        EGMM(1).fit([[[10**400], [1]], [[2], [3]]])
+    with pytest.raises(ValueError, match="missing: expected numbers"):
+        read_ensemble(tmp_path / "a.csv", missing=10**400)
 
 
 def test_a_line_that_never_ends(tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ MODULES = {
     **dict.fromkeys(("EMOS", "RegimeEMOS"), "degmm.calibration"),
 }
 """Where the classes are that can be saved."""
+MOST_MEMBERS = 10**7
+"""Of an ensemble: so many are drawn of a model where no number is asked for"""
 FLOATS = ("parameters.", "scaling.", "network.", "projection.", "context.", "prior", "reference")
 """How the names of arrays begin that must be finite numbers."""
 
@@ -99,9 +101,13 @@ def check_state(
     if facts["result"] == Result.NON_FINITE.name:
         raise ValueError("its fit broke down")
     _check_network(facts, n_components)
-    named = facts.get("feature_names")
-    if named is not None and len(named) != facts["n_features"]:
-        raise ValueError(f"{len(named)} feature_names for {facts['n_features']} features")
+    if facts["n_members"] > MOST_MEMBERS:
+        raise ValueError(f"n_members is {facts['n_members']}, of {MOST_MEMBERS} at most")
+    named, units = facts.get("feature_names", [""] * facts["n_features"]), facts.get("units") or []
+    if not isinstance(named, list) or len(named) != facts["n_features"]:
+        raise ValueError(f"feature_names are no {facts['n_features']} names")
+    if not isinstance(units, list) or len(units) not in (0, facts["n_features"]):
+        raise ValueError(f"units are not those of {facts['n_features']} features")
 
 
 def _shapes(K: int, D: int) -> dict[str, tuple[int, ...]]:

@@ -22,6 +22,8 @@ from degmm.estimators.checks import check_weights
 from degmm.scaling import Scaling
 from degmm.standard_units import ROUNDING
 
+LARGEST = 1e150
+"""Of a location or a scale: its square is finite"""
 LEARNED = ("parameters", "gate.", "experts.")
 """How the names of a saved calibration's arrays begin that must be finite"""
 
@@ -212,15 +214,15 @@ def check_arrays(arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...
 def _check_forecasts(
     members: Float[np.ndarray, "n M D"], parts: Sequence[Float[np.ndarray, "n D K"]]
 ) -> None:
-    """See that no forecast is infinite, or missing where all variables have members."""
+    """See that no forecast is beyond what can be squared, or missing where all variables have members."""
     whole = (~np.isnan(members)).any(axis=1).all(axis=1)
     whole &= members.shape[2] == parts[0].shape[1]  # else some variables of the fit are not there
     for part in parts:
-        unsound = np.isinf(part).any(axis=(1, 2)) | (np.isnan(part).any(axis=(1, 2)) & whole)
+        unsound = (np.abs(part) > LARGEST).any(axis=(1, 2)) | (np.isnan(part).any(axis=(1, 2)) & whole)
         if unsound.any():
             raise ValueError(
-                f"X: the forecast of case {int(np.argmax(unsound))} is not finite; check its values, or the "
-                "model"
+                f"X: the forecast of case {int(np.argmax(unsound))} is no finite number; check its values, or "
+                "the model"
             )
 
 

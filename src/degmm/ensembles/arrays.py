@@ -149,7 +149,7 @@ def numbers_of(values: Any, name: str) -> np.ndarray:
             found = _of_objects(found, name)
         _check_kind(found.dtype.kind, str(found.dtype), name)
         return as_floats(found)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # the last of an integer that no float holds
         if str(error).startswith(f"{name}:"):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

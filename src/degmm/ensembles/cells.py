@@ -33,7 +33,7 @@ def csv_bytes(table: "pd.DataFrame", *, index: bool = True) -> bytes:
     safe = table.copy(deep=False)
     for k, dtype in enumerate(table.dtypes):
         if dtype.kind not in "biufcmM":  # numbers and times are no text
-            safe.isetitem(k, table.iloc[:, k].astype(object).map(as_cell))
+            safe.isetitem(k, table.iloc[:, k].astype(object).map(as_cell).to_numpy())
     safe.columns = [as_cell(name) for name in table.columns]
     return safe.to_csv(index=False).encode("utf-8", "replace")
 
@@ -61,5 +61,5 @@ def unmarked(table: "pd.DataFrame") -> "pd.DataFrame":
         if dtype.kind not in "biufcmM":
             column = table.iloc[:, k]
             if column.astype(object).map(lambda value: isinstance(value, str) and value[:1] == "'").any():
-                table.isetitem(k, column.astype(object).map(of_cell))
+                table.isetitem(k, column.astype(object).map(of_cell).to_numpy())
     return table

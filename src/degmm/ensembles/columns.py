@@ -1,5 +1,6 @@
 """Columns of a table by their types: dates, numbers, labels."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -191,15 +192,13 @@ def _dates(column: "pd.Series") -> np.ndarray | None:
 
 def numbers_in(table: "pd.DataFrame", name: str) -> np.ndarray:
     """Return a column as numbers; a cell that is none is named."""
-    import pandas as pd
-
     column = table[name]
     if column.dtype.kind in "fiub":
         numbers = column.to_numpy(np.float64, na_value=np.nan)
     elif column.dtype.kind == "c":
         raise ValueError(f"column {name!r}: complex numbers; make their parts two variables")
     else:
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        numbers = _as_numbers(column)
         bad = np.isnan(numbers) & column.notna().to_numpy()
         if bad.any() or column.dtype.kind in "mM":
             row = int(np.argmax(bad))
@@ -235,18 +234,37 @@ def check_no_stray_text(table: "pd.DataFrame", names: Sequence[str]) -> None:
 
     In a long table such a column would be taken for labels of cases.
     """
-    import pandas as pd
-
     for name in names:
         column = table[name]
         if column.dtype.kind in "fiubcmM":
             continue
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        numbers = _as_numbers(column)
         known = column.notna().to_numpy()
         bad = np.isnan(numbers) & known
         commas = bad.any() and all(isinstance(c, str) and COMMA.fullmatch(c) for c in column[known])
         if commas or (bad.any() and bad.mean() < 0.5 and (numbers[~np.isnan(numbers)] % 1 != 0).any()):
             numbers_in(table, name)
+
+
+def _as_numbers(column: "pd.Series") -> np.ndarray:
+    """Return cells as numbers: NaN where they are none, infinite where no float holds them."""
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except OverflowError:  # of an integer of more than 308 digits
+        return pd.to_numeric(column.map(_of_any_size), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+
+def _of_any_size(cell: Any) -> Any:
+    """Return a cell, infinite where it is an integer that no float holds."""
+    try:
+        float(cell)
+    except OverflowError:
+        return math.inf if cell > 0 else -math.inf
+    except (TypeError, ValueError):
+        return cell
+    return float(cell)
 
 
 def observed(name: str) -> str | None:

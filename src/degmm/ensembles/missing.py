@@ -157,7 +157,7 @@ def as_codes(missing: Any) -> list[float]:
     listed = [missing] if isinstance(missing, str | bytes) or np.ndim(missing) == 0 else list(missing)
     try:
         return [float(code) for code in listed]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"missing: expected numbers such as -999; got {missing!r}") from error
 
 

@@ -56,7 +56,7 @@ def as_times(labels: Any) -> np.ndarray | None:
         return None
     try:
         return np.array([_of_calendar(label) for label in listed], "datetime64[us]").reshape(labels.shape)
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -266,5 +266,5 @@ def _moment(at: Any) -> np.datetime64:
     times = dates_in("time", given)
     try:
         return np.datetime64(at) if times is None else times[0]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"at: expected a share or a time such as '2010-01-01', got {at!r}") from error

@@ -77,6 +77,8 @@ class Stored:
         """See that what :meth:`_get_state` gave is whole; a ValueError or KeyError says what is not."""
         diagonal = self._family().covariance.diagonal
         check_state(arrays, facts, self.n_components, diagonal=diagonal)
+        if getattr(self, "_single_member", False) and facts["n_members"] != 1:
+            raise ValueError(f"n_members is {facts['n_members']!r} of a model of single members")
 
     def _set_state(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Set what :meth:`_get_state` gave."""
