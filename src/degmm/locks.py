@@ -11,7 +11,7 @@ LOCK = ".degmm-lock"
 """That of a folder, which whoever writes there holds"""
 HOST = re.sub(r"\W", "", platform.node())
 """This machine, in the names of what may be left over: whether a process elsewhere lives is not known here"""
-POLL = 0.01
+POLL = 0.003
 """Seconds between two tries"""
 
 
