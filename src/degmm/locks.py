@@ -27,6 +27,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     with suppress(OSError):
         if path.is_symlink():  # a link of another's, which would be followed out of the folder
             path.unlink()
+    if not path.parent.is_dir():  # which FileLock would make
+        yield False
+        return
     lock = FileLock(path, mode=0o666, poll_interval=POLL, fallback_to_soft=False)
     try:
         lock.acquire(timeout=-1 if wait else 0)
