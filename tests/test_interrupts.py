@@ -43,7 +43,8 @@ def lose_it_in_a_collection():
     """As JAX does, which has garbage of its own collected with that of Python."""
 
     def also(phase, info):
-        ctrl_c()
+        if phase == "start":  # once: a second one ends the process
+            ctrl_c()
 
     gc.callbacks.append(also)
     gc.collect()
@@ -177,6 +178,25 @@ def test_an_interrupt_after_a_file_was_written(netcdf, tmp_path, monkeypatch, ca
     assert degmm("predict", tmp_path / "out", netcdf, "-q", "-o", clusters) == 130
     assert capsys.readouterr().err == f"degmm: interrupted; {clusters} had been written by then\n"
     assert clusters.exists()
+
+
+EXECUTED = """
+    import signal
+    from degmm.cli import main
+    def interrupted(*arguments):
+        exec("signal.raise_signal(signal.SIGINT)", {"signal": signal})
+    import degmm.report
+    degmm.report.write_report = interrupted
+    main(["report", "folder"])
+"""
+
+
+def test_the_code_is_that_of_an_interrupt_wherever_it_came_through():
+    """Python would end by the signal: an interrupt came through a text that was executed."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(EXECUTED)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "degmm: interrupted; nothing was written\n")
 
 
 # --- where Python hears nothing --------------------------------------------------------------------------------

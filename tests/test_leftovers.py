@@ -153,6 +153,14 @@ def test_one_at_a_time_holds_a_folder(tmp_path):
     assert not names(tmp_path)
 
 
+def test_a_lock_makes_no_folder(tmp_path):
+    with locked(tmp_path / "absent" / LOCK) as held:
+        assert not held
+    with pytest.raises(FileNotFoundError):
+        write_result(tmp_path / "absent" / "a.txt", b"")
+    assert not names(tmp_path)
+
+
 def test_a_lock_that_is_held_is_not_waited_for(tmp_path):
     with locked(tmp_path / LOCK) as held:
         answers = []

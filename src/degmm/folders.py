@@ -63,9 +63,9 @@ def output_folder(folder: Path, *names: str) -> Iterator[Path]:
             pass
         staged = folder / f"{STAGED}{os.getpid()}-{HOST}-{secrets.token_hex(8)}"
         with locked(staged.with_name(staged.name + ALIVE)):
-            staged.mkdir(mode=0o700)
-            user = os.lstat(staged).st_uid  # as this file system tells it
             try:
+                staged.mkdir(mode=0o700)
+                user = os.lstat(staged).st_uid  # as this file system tells it
                 yield staged
                 writable_folder(folder, *(path.name for path in staged.iterdir()))
                 with alone_in(folder, user), taking_place(folder):

@@ -11,7 +11,7 @@ LOCK = ".degmm-lock"
 """That of a folder, which whoever writes there holds"""
 HOST = re.sub(r"\W", "", platform.node())
 """This machine, in the names of what may be left over: whether a process elsewhere lives is not known here"""
-POLL = 0.01
+POLL = 0.003
 """Seconds between two tries"""
 
 
@@ -27,6 +27,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     with suppress(OSError):
         if path.is_symlink():  # a link of another's, which would be followed out of the folder
             path.unlink()
+    if not path.parent.is_dir():  # which FileLock would make
+        yield False
+        return
     lock = FileLock(path, mode=0o666, poll_interval=POLL, fallback_to_soft=False)
     try:
         lock.acquire(timeout=-1 if wait else 0)

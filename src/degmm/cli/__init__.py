@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         run(app, arguments)
     except KeyboardInterrupt:  # before the command has begun, or when it had ended
+        exec("")  # as in the above
         sys.stderr.write("degmm: interrupted\n")
         raise SystemExit(130) from None
 

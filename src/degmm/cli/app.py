@@ -58,6 +58,9 @@ def run(app: typer.Typer, arguments: list[str] | None, program: str = "degmm") -
         except BaseException as error:
             # What was asked for ends the command, whatever a library has made of it.
             if watch.asked or isinstance(error, KeyboardInterrupt):
+                # Python ends by the signal, in place of a code, where an interrupt came through a text that
+                # was executed, as in an import, and none was since.
+                exec("")
                 _end(watch.sentence(), CODE)
             _tell(error, program)
             raise
