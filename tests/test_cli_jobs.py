@@ -324,12 +324,24 @@ def test_a_killed_fit_leaves_the_old_output_or_the_new(netcdf, tmp_path):
     assert json.loads(new["run.json"])["configuration"]["K"] == 3
     assert degmm("fit", netcdf, *FIT, "-q", "-o", out) == 0
     old = content()
-    for share in (0.3, 0.8, 0.95):
-        process = subprocess.Popen(command)
-        time.sleep(share * seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    kills = [(signal.SIGKILL, share) for share in (0.3, 0.8, 0.95)]
+    for number, share in [*kills, (signal.SIGTERM, 0.9), (signal.SIGINT, 0.5), (signal.SIGINT, 0.95)]:
+        before = content()
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(share * seconds)
+            process.send_signal(number)
+            said = process.communicate()[1]
+        if process.returncode == -signal.SIGINT:  # when all was done, and Python itself was ending
+            assert said == ""
+        elif number == signal.SIGINT and process.returncode:
+            assert process.returncode == 130
+            assert said == (
+                "degmm: interrupted; nothing was written\n"
+                if content() == before
+                else f"degmm: interrupted; {out} had been written by then\n"
+            )
         finish(out)
+        assert not [path for path in out.iterdir() if path.name.startswith(".")]
         found = content()
         complete = json.loads(found["run.json"])["configuration"]["K"]
         assert set(found) == set(json.loads(found["run.json"])["files"])

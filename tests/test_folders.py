@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from degmm.folders import COMPLETE, HOST, STAGED, finish, output_folder
+from degmm.folders import finish, output_folder
+from degmm.leftovers import ALIVE, COMPLETE, STAGED
+from degmm.locks import HOST, locked
 
 
 def write(folder, text, names):
@@ -25,6 +27,10 @@ def write(folder, text, names):
 
 def visible(folder):
     return {path.name: path.read_text() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+def hidden(folder):
+    return {path.name for path in folder.iterdir() if path.name.startswith(".")}
 
 
 OLD = {"a.txt": "old", "b.txt": "old"}
@@ -96,13 +102,17 @@ def test_killed_at_any_step_it_is_the_old_or_the_new(folder, step, monkeypatch):
 
 
 def test_what_a_killed_process_staged_is_removed(folder):
-    (folder / f"{STAGED}999999999-{HOST}-abc").mkdir()
-    (folder / f"{STAGED}odd-{HOST}-abc").mkdir()
-    kept = {f"{STAGED}{os.getpid()}-{HOST}-abc", f"{STAGED}999999999-another-abc"}
-    for name in kept:
-        (folder / name).mkdir()
+    for pid in ("999999999", str(os.getpid()), "odd"):  # numbers of processes are given anew
+        (folder / f"{STAGED}{pid}-{HOST}-abc").mkdir()
+    (folder / f"{STAGED}1-{HOST}-dead{ALIVE}").touch()
+    alive, elsewhere = folder / f"{STAGED}1-{HOST}-alive", folder / f"{STAGED}999999999-another-abc"
+    alive.mkdir()
+    elsewhere.mkdir()
+    with locked(folder / f"{alive.name}{ALIVE}"):
+        finish(folder)
+        assert hidden(folder) == {alive.name, f"{alive.name}{ALIVE}", elsewhere.name}
     finish(folder)
-    assert {path.name for path in folder.iterdir() if path.name.startswith(".")} == kept
+    assert hidden(folder) == {elsewhere.name}
 
 
 def test_only_plain_names_of_a_record_are_removed(tmp_path):
@@ -197,6 +207,29 @@ def test_who_reads_a_folder_reads_through_what_was_killed(tmp_path, mixture):
     save(model, out)
     assert not list(out.glob(f"{COMPLETE}*"))
     assert (load(out).means_ == model.means_).all()
+
+
+def test_what_is_moved_while_it_is_read_is_found(tmp_path, mixture, monkeypatch):
+    """A file is found in the folder of complete results, which moves it just then."""
+    from degmm import EGMM, folders, load, save
+    from degmm.folders import command_of, holds, read_located
+
+    out = tmp_path / "out"
+    save(EGMM(2, n_init=2, random_state=0).fit(mixture[0]), out)
+    (out / "run.json").write_text('{"command": "fit"}')
+    found, real = [], folders.located
+
+    def moving(folder, name):
+        found.append(name)
+        return folder / f"{COMPLETE}gone" / name if found.count(name) == 1 else real(folder, name)
+
+    monkeypatch.setattr("degmm.folders.located", moving)
+    assert load(out).n_components == 2
+    assert command_of(out) == "fit"
+    assert read_located(out, "run.json")
+    found.clear()
+    assert holds(out, "model.json")
+    assert not holds(out, "other.json")
 
 
 def test_a_page_goes_with_the_results_it_shows(folder):

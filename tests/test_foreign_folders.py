@@ -14,8 +14,10 @@ from safetensors.numpy import save as to_bytes
 from degmm import DEGMM, EGMM, load, save
 from degmm.cli import main
 from degmm.datasets import make_exchangeable_mixture
-from degmm.folders import COMPLETE, HOST, STAGED, output_folder
+from degmm.folders import output_folder
 from degmm.inference.checkpoints import Checkpoints
+from degmm.leftovers import COMPLETE, STAGED
+from degmm.locks import HOST
 from degmm.report import write_report
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and pipes")

@@ -446,6 +446,67 @@ def test_groups_and_codes_at_the_command_line(tmp_path, capsys):
     assert "lie in groups, one, two; choose one, as --group one" in capsys.readouterr().err
 
 
+def test_predict_reads_the_group_of_the_fit(tmp_path, capsys):
+    from degmm.cli import main
+
+    def degmm(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        return stop.value.code
+
+    def predicted():
+        with xr.open_dataset(tmp_path / "c.nc") as found:
+            return found["cluster"].load()
+
+    path = write(dated(), tmp_path / "a.nc", group="one")
+    write(dated().isel(member=[0, 1]), path, group="two", mode="a")
+    options = ["--K", 1, "--n-init", 1, "-q"]
+    assert degmm("fit", path, "--group", "one", *options, "-o", tmp_path / "out") == 0
+    command = ["predict", tmp_path / "out", "-o", tmp_path / "c.nc"]
+    assert degmm(*command, path) == 0
+    assert "group 'one'" in capsys.readouterr().out
+    assert predicted().size == 6
+    assert degmm(*command, path, "--group", "two") == 0
+    assert "group 'two'" in capsys.readouterr().out
+    for other in (write(dated(), tmp_path / "b.nc"), write(dated(), tmp_path / "d.nc", group="new")):
+        assert degmm(*command, other, "-q") == 0  # that have no such group
+    zarr = tmp_path / "a.zarr"
+    for group in ("one", "two"):
+        dated().to_zarr(zarr, group=group, mode="a", consolidated=False)
+    assert degmm(*command, zarr) == 0
+    assert "group 'one'" in capsys.readouterr().out
+    write(dated(), tmp_path / "e.nc", group="three")
+    write(dated(), tmp_path / "e.nc", group="four", mode="a")
+    assert degmm(*command, tmp_path / "e.nc") == 2
+    assert "choose one, as --group" in capsys.readouterr().err
+
+
+def test_predict_knows_the_observations_of_the_fit(tmp_path, capsys):
+    from degmm.cli import main
+
+    def degmm(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        return stop.value.code
+
+    rng = np.random.default_rng(0)
+    days = np.arange("2020-01-01", "2020-07-19", dtype="M8[D]").astype("M8[ns]")
+    members = rng.normal(size=(200, 1)) + rng.normal(size=(200, 5))
+    dims = ("time", "member")
+    data = xr.Dataset(
+        {"t": (dims, members), "seen": ("time", members.mean(axis=1) + rng.normal(size=200))},
+        coords={"time": days},
+    )
+    path = write(data, tmp_path / "a.nc")
+    options = ["--K", 1, "--gate", "mixture", "--folds", 0, "-q", "-o", tmp_path / "out"]
+    assert degmm("calibrate", path, "--observation", "seen", *options) == 0
+    command = ["predict", tmp_path / "out", "-o", tmp_path / "f.nc"]
+    assert degmm(*command, path) == 0
+    assert "mean CRPS where something was observed" in capsys.readouterr().out
+    assert degmm(*command, write(data.drop_vars("seen"), tmp_path / "b.nc")) == 0
+    assert "mean CRPS" not in capsys.readouterr().out
+
+
 def test_today_is_predicted_by_a_model_of_an_archive(tmp_path):
     from degmm import GMM
 

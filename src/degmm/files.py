@@ -3,7 +3,14 @@
 import os
 import stat
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+
+from degmm.interrupts import note, taking_place
+from degmm.locks import HOST
+
+PART = ".degmm-part-"
+"""A file that is not written to its end; the name of the machine follows"""
 
 
 def writable_folder(folder: Path, *names: str) -> Path:
@@ -27,7 +34,7 @@ def writable_folder(folder: Path, *names: str) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".degmm-"):
+        with tempfile.TemporaryFile(dir=folder, prefix=f"{PART}{HOST}-"):  # without a name, where it can be
             pass
     except OSError as error:
         raise ValueError(
@@ -80,18 +87,21 @@ def read_inside(folder: Path, path: Path) -> bytes:
         return file.read()
 
 
-def write_bytes(path: Path, content: bytes, *, follow: bool = True) -> None:
+def write_bytes(path: Path, content: bytes, *, follow: bool = True, final: bool = False) -> None:
     """Write a file beside and rename it, so that ``path`` is never half-written.
 
     With ``follow``, for an output that its user named, a link is followed, and what is no file, such as a
     pipe, is written to as it is. Names inside an output folder, which may come from others, are replaced.
+    A ``final`` one is a result in its place, of which who interrupts the command then hears.
     """
     if follow:
         path = Path(os.path.realpath(path))
-        if path.exists() and not path.is_file() and not path.is_dir():
+        if is_stream(path):
+            if final:
+                note(path)
             path.write_bytes(content)
             return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PART}{HOST}-")
     beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -100,10 +110,16 @@ def write_bytes(path: Path, content: bytes, *, follow: bool = True) -> None:
         mask = os.umask(0)
         os.umask(mask)
         beside.chmod(0o666 & ~mask)
-        beside.replace(path)
+        with taking_place(path) if final else nullcontext():
+            beside.replace(path)
     except BaseException as error:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             # Named by the file that was wanted, not by the one beside it.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path is one of a pipe, a terminal or the like, which nothing can take the place of."""
+    return path.exists() and not path.is_file() and not path.is_dir()

@@ -12,23 +12,31 @@ results, whatever its name.
 
 import json
 import os
-import platform
-import re
+import secrets
 import shutil
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from degmm.files import read_inside, writable_folder
+from degmm.files import is_stream, read_inside, writable_folder, write_bytes
+from degmm.interrupts import taking_place
+from degmm.leftovers import (
+    ALIVE,
+    COMPLETE,
+    STAGED,
+    real_folders,
+    remove_leftovers,
+    remove_parts,
+    this_user,
+)
+from degmm.locks import HOST, LOCK, locked
 
 RECORD = "run.json"
 """What a command records of its run; its ``files`` are the command's own, which its successor replaces"""
 PAGE = "report.html"
 """The page of a record, which goes with it"""
-STAGED, COMPLETE = ".degmm-staged-", ".degmm-complete-"
-HOST = re.sub(r"\W", "", platform.node())
+READINGS = 20
+"""Of a file that is not where it was, as when another is written there at that time"""
 
 
 @contextmanager
@@ -51,23 +59,25 @@ def output_folder(folder: Path, *names: str) -> Iterator[Path]:
     # os.path.exists answers where Path.exists raises, as for a name that is too long.
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
-        finish(writable_folder(folder, *names))
-        staged = Path(tempfile.mkdtemp(prefix=f"{STAGED}{os.getpid()}-{HOST}-", dir=folder))
-        user = os.lstat(staged).st_uid  # as this file system tells it
-        try:
-            yield staged
-            writable_folder(folder, *(path.name for path in staged.iterdir()))
-            with locked(folder):
-                _finish(folder, user)
-                staged.rename(folder / staged.name.replace(STAGED, COMPLETE))
-        except BaseException:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise
-        try:
-            finish(folder, user)
-        except KeyboardInterrupt:  # the results are complete: no reason to leave them half-moved
-            finish(folder, user)
-            raise
+        with alone_in(writable_folder(folder, *names)):
+            pass
+        staged = folder / f"{STAGED}{os.getpid()}-{HOST}-{secrets.token_hex(8)}"
+        with locked(staged.with_name(staged.name + ALIVE)):
+            try:
+                staged.mkdir(mode=0o700)
+                user = os.lstat(staged).st_uid  # as this file system tells it
+                yield staged
+                writable_folder(folder, *(path.name for path in staged.iterdir()))
+                with alone_in(folder, user), taking_place(folder):
+                    staged.rename(staged.with_name(staged.name.replace(STAGED, COMPLETE)))
+                    try:
+                        _finish(folder, user)
+                    except KeyboardInterrupt:  # the results are complete: none of them is left half-moved
+                        _finish(folder, user)
+                        raise
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
     except BaseException:
         for path in made:
             with suppress(OSError):  # it holds something
@@ -75,60 +85,79 @@ def output_folder(folder: Path, *names: str) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def alone_in(folder: Path, user: int | None = None) -> Iterator[None]:
+    """Hold a folder alone among those who write there.
+
+    What killed writers of this user left is seen to first: complete results are moved to their places, and
+    what is dead is removed.
+    """
+    with locked(folder / LOCK):
+        _finish(folder, user)
+        yield
+
+
 def finish(folder: Path, user: int | None = None) -> None:
     """Finish what a killed command of a user, this one, left: move complete results, remove others."""
-    if any(folder.glob(f"{COMPLETE}*")) or any(folder.glob(f"{STAGED}*")):
-        with locked(folder):
-            _finish(folder, user)
+    with alone_in(folder, user):
+        pass
 
 
 def located(folder: Path, name: str) -> Path:
     """Return where a file of an output folder is: in its place, or complete and not yet moved there."""
     with suppress(OSError):
         owner = os.stat(folder).st_uid
-        for complete in reversed(_real_folders(folder, COMPLETE, owner)):
+        for complete in reversed(real_folders(folder, COMPLETE, owner)):
             if os.path.lexists(complete / name):
                 return complete / name
     return folder / name
 
 
+def read_located(folder: Path, name: str) -> bytes:
+    """Return the content of a file of an output folder, wherever it is.
+
+    It may be moved between the moment it is found and that it is opened: then it is looked for anew.
+
+    Raises
+    ------
+    OSError, ValueError
+        As :func:`degmm.files.read_inside`.
+    """
+    for attempt in range(READINGS):
+        try:
+            return read_inside(folder, located(folder, name))
+        except FileNotFoundError:
+            if attempt == READINGS - 1:
+                raise
+    raise AssertionError  # unreachable
+
+
+def holds(folder: Path, name: str) -> bool:
+    """Return whether an output folder has a file of this name, be it moved to its place just then."""
+    return any(os.path.lexists(located(folder, name)) for _ in range(READINGS))
+
+
+def write_result(path: Path, content: bytes, *, follow: bool = True) -> None:
+    """Write a result that is a file of its own, as :func:`degmm.files.write_bytes` does.
+
+    What killed writers of its folder did not write to the end is removed.
+    """
+    path = Path(os.path.realpath(path)) if follow else path
+    if follow and is_stream(path):
+        write_bytes(path, content, final=True)
+        return
+    with locked(path.parent / LOCK):
+        with suppress(OSError):
+            remove_parts(path.parent, this_user(path.parent))
+        write_bytes(path, content, follow=False, final=True)
+
+
 def _finish(folder: Path, user: int | None = None) -> None:
     if user is None:
-        user = os.geteuid() if hasattr(os, "geteuid") else os.stat(folder).st_uid
-    for complete in _real_folders(folder, COMPLETE, user):
+        user = this_user(folder)
+    for complete in real_folders(folder, COMPLETE, user):
         _move(complete, folder)
-    for staged in _real_folders(folder, STAGED, user):
-        pid, host, *_ = [*staged.name.removeprefix(STAGED).split("-"), "", ""]
-        if host == HOST and not _runs(pid):  # another machine's processes are not known here
-            shutil.rmtree(staged, ignore_errors=True)
-
-
-def _real_folders(folder: Path, prefix: str, owner: int) -> list[Path]:
-    """Return the folders in a folder whose names begin so, in order: no links, and only an owner's."""
-    found = []
-    for path in sorted(folder.glob(f"{prefix}*")):
-        with suppress(OSError):  # it was moved meanwhile
-            facts = os.lstat(path)
-            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == owner:
-                found.append(path)
-    return found
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder alone, where the system has locks of this kind."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    remove_leftovers(folder, user)
 
 
 def _move(complete: Path, folder: Path) -> None:
@@ -149,7 +178,7 @@ def _move(complete: Path, folder: Path) -> None:
 def command_of(folder: Path) -> str | None:
     """Return the command whose results a folder holds, if it has their record."""
     try:
-        return str(json.loads(read_inside(folder, located(folder, RECORD)))["command"])
+        return str(json.loads(read_located(folder, RECORD))["command"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -161,16 +190,3 @@ def _own_files(record: Path) -> set[str]:
         return {name for name in names if name == Path(name).name and not name.startswith(".")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
-
-
-def _runs(pid: str) -> bool:
-    """Return whether the process that staged results may still be at work."""
-    if os.name == "nt":  # where os.kill would end it
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError, ValueError):
-        return False
-    except OSError:  # another user's
-        return True
-    return True

@@ -10,13 +10,11 @@ import numpy as np
 
 from degmm import __version__
 from degmm.files import read_inside, write_bytes
-from degmm.folders import finish, located, locked
+from degmm.folders import READINGS, alone_in, holds, read_located
+from degmm.leftovers import HEAD
 
 FORMAT = 1
 """Version of the layout of a saved model; raised whenever an older program could not read it."""
-HEAD = "model.json"
-READINGS = 20
-"""Of a model whose arrays are gone when they are read, as when another is saved there at that time"""
 
 
 def save(model: Any, path: str | Path) -> Path:
@@ -78,8 +76,7 @@ def save(model: Any, path: str | Path) -> Path:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        finish(folder)  # what is complete there would hide the model
-        with locked(folder):
+        with alone_in(folder):  # what is complete there, which would hide the model, is in its place first
             old = _arrays_of_head(folder)
             write_bytes(folder / tensors, content, follow=False)
             write_bytes(folder / HEAD, json.dumps(head, indent=2).encode(), follow=False)
@@ -118,7 +115,7 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
 
     folder = _path(path)
     folder = folder.parent if folder.name == HEAD and folder.is_file() else folder
-    if not os.path.lexists(located(folder, HEAD)):
+    if not holds(folder, HEAD):
         raise ValueError(f"{folder}: no saved model there ({HEAD} is missing)")
     try:
         head, content = _read(folder)
@@ -157,8 +154,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
     """
     for attempt in range(READINGS):
         try:
-            head = json.loads(read_inside(folder, located(folder, HEAD)))
-            return head, read_inside(folder, located(folder, Path(head["arrays"]).name))
+            head = json.loads(read_located(folder, HEAD))
+            return head, read_located(folder, Path(head["arrays"]).name)
         except FileNotFoundError:
             if attempt == READINGS - 1:
                 raise

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from degmm.sharding import n_processes
+from degmm.shortage import shortage_told
 
 
 class ElsewhereError(ValueError):
@@ -52,21 +53,25 @@ def _allgather(array: np.ndarray) -> np.ndarray:
 
 
 def together(fit: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method so that bad input to one process is an error in all, and none waits for ever."""
+    """Wrap a method so that bad input to one process is an error in all, and none waits for ever.
+
+    Of memory that runs out it says what to do.
+    """
 
     @wraps(fit)
     def in_step(self: Any, *arguments: Any, **named: Any) -> Any:
-        if n_processes() == 1:
-            return fit(self, *arguments, **named)
-        try:
-            result = fit(self, *arguments, **named)
-        except ElsewhereError:
-            raise
-        except (ValueError, TypeError) as error:
-            exchanged(_Failure(str(error)))
-            raise
-        exchanged(None)
-        return result
+        with shortage_told():
+            if n_processes() == 1:
+                return fit(self, *arguments, **named)
+            try:
+                result = fit(self, *arguments, **named)
+            except ElsewhereError:
+                raise
+            except (ValueError, TypeError) as error:
+                exchanged(_Failure(str(error)))
+                raise
+            exchanged(None)
+            return result
 
     return in_step
 

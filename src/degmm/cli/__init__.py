@@ -1,5 +1,6 @@
 """The command line: ``degmm COMMAND``. Arguments and printing only."""
 
+import sys
 import time
 
 STARTED = time.perf_counter()
@@ -8,9 +9,14 @@ STARTED = time.perf_counter()
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends with one sentence and exit code 2."""
-    from degmm.cli.app import app, run
+    try:
+        from degmm.cli.app import app, run
 
-    run(app, arguments)
+        run(app, arguments)
+    except KeyboardInterrupt:  # before the command has begun, or when it had ended
+        exec("")  # as in the above
+        sys.stderr.write("degmm: interrupted\n")
+        raise SystemExit(130) from None
 
 
 def main_compare(arguments: list[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -28,6 +28,8 @@ from degmm.cli.options import (
     Seed,
     SessionOptions,
 )
+from degmm.interrupts import CODE, check, watched
+from degmm.shortage import SHORT, as_memory_error
 
 app = typer.Typer(
     name="degmm",
@@ -45,36 +47,52 @@ def run(app: typer.Typer, arguments: list[str] | None, program: str = "degmm") -
         # A terminal's encoding may lack a sign, such as ± or γ, and no run ends for that.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    try:
-        code = app(args=given, prog_name=program, obj=[program, *given], standalone_mode=False)
-        if code == 130:
-            _end("interrupted; nothing was written", code)
-        raise SystemExit(code or 0)
-    except (ValueError, ImportError) as error:
+    with watched() as watch:
+        try:
+            code = app(args=given, prog_name=program, obj=[program, *given], standalone_mode=False)
+            if code == CODE:  # that of Ctrl-C, where the parser of arguments has seen it
+                raise KeyboardInterrupt
+            check()
+        except BaseException as error:
+            # What was asked for ends the command, whatever a library has made of it.
+            if watch.asked or isinstance(error, KeyboardInterrupt):
+                # Python ends by the signal, in place of a code, where an interrupt came through a text that
+                # was executed, as in an import, and none was since.
+                exec("")
+                _end(watch.sentence(), CODE)
+            _tell(error, program)
+            raise
+    raise SystemExit(code or 0)
+
+
+def _tell(error: BaseException, program: str) -> None:
+    """End with one sentence on what went wrong, if it is of a kind that users meet."""
+    error = as_memory_error(error)
+    if isinstance(error, ValueError | ImportError):
         _end(str(error), 2)
-    except OSError as error:
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         _end(f"{where}{error.strerror or error}", 2)
-    except MemoryError as error:
-        _end(f"not enough memory{f' ({error})' if str(error) else ''}; ask for fewer or smaller ensembles", 2)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
-    except Exception as error:
-        # What the parser of arguments raises is of no public type in all versions.
-        if not hasattr(error, "format_message"):
-            raise
-        message = error.format_message()
-        if not message.strip() or "\n" in message.strip():  # the help, where there are no arguments
-            sys.stderr.write(message)
-            raise SystemExit(2) from None
-        context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
-        where = getattr(context, "command_path", program)
-        if getattr(parameter, "name", None) in (getattr(context, "default_map", None) or {}):
-            message = f"--config: {message}"
-        _end(f"{message.rstrip('.').replace('Value error, ', '')} ({where} --help says more)", 2)
+    if isinstance(error, MemoryError):
+        said = str(error)
+        if not said.startswith(SHORT):
+            said = f"not enough memory{f' ({said})' if said else ''}; ask for fewer or smaller ensembles"
+        _end(said, 2)
+    # What the parser of arguments raises is of no public type in all versions.
+    if not hasattr(error, "format_message"):
+        return
+    message = error.format_message()
+    if not message.strip() or "\n" in message.strip():  # the help, where there are no arguments
+        sys.stderr.write(message)
+        raise SystemExit(2) from None
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    where = getattr(context, "command_path", program)
+    if getattr(parameter, "name", None) in (getattr(context, "default_map", None) or {}):
+        message = f"--config: {message}"
+    _end(f"{message.rstrip('.').replace('Value error, ', '')} ({where} --help says more)", 2)
 
 
-def _end(sentence: str, code: int) -> None:
+def _end(sentence: str, code: int) -> NoReturn:
     sys.stderr.write(f"degmm: {' '.join(sentence.split())}\n")
     raise SystemExit(code) from None
 

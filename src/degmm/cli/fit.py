@@ -1,5 +1,6 @@
 """``degmm fit``: from a file to clusters, a model and pictures."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from degmm.cli.options import DataOptions
 from degmm.cli.regime_pictures import draw_fields, draw_regimes, fields_of, has_times
 from degmm.cli.session import Session
 from degmm.cli.tables import with_spreads
+from degmm.cli.waiting import waiting
 from degmm.ensembles import Ensemble
 from degmm.files import write_bytes
 from degmm.io import HEAD, save
@@ -49,7 +51,12 @@ def run_fit(
         seen = seen_by(session, model, cases)
         _check_labels(cases, model.n_components)
         session.section = "Clusters"
-        model.fit(seen, **({"context": list(context)} if context else {}))
+        work = (
+            f"fitting {type(model).__name__}, K = {model.n_components}, to {counted(len(seen), 'ensemble')}"
+        )
+        barred = hasattr(model, "max_epochs") and sys.stderr.isatty()  # whose bar says where it is
+        with waiting(session.speaks and not barred, f"{work} of {counted(seen.n_features, 'variable')}"):
+            model.fit(seen, **({"context": list(context)} if context else {}))
         clusters = netcdf_bytes(_clusters(cases, model, seen))
         _report_clusters(session, model, cases.kept)
         if not (model._single_member or model.between_covariances_.any()):

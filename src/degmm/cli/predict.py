@@ -13,9 +13,9 @@ from degmm.cli.predict_forecasts import OUTPUT as FORECAST
 from degmm.cli.predict_forecasts import write_forecasts
 from degmm.cli.session import Session
 from degmm.cli.tabular import TABLES, form_of, write_dataset, write_table
-from degmm.ensembles.reader import is_table
-from degmm.files import keep_input, read_inside
-from degmm.folders import RECORD, located
+from degmm.ensembles.reader import has_group, is_table
+from degmm.files import keep_input
+from degmm.folders import RECORD, holds, read_located
 from degmm.io import HEAD, load
 from degmm.report.record import read_record
 from degmm.results import clusters_dataset, clusters_table, present_cases
@@ -27,6 +27,8 @@ SAME = {
     "feature_dims": "feature-dim",
     "member_columns": "member-columns",
     "missing": "missing",
+    "group": "group",
+    "observation": "observation",
 }
 """What is read as in the fit, unless told otherwise, and its key in the record"""
 
@@ -43,7 +45,13 @@ def run_prediction(
     keep_input(file, output)
     of_fit = _configuration_of(folder)
     control = None if options.control else of_fit.get("control")
-    cases = read_cases(session, file, _as_in_fit(of_fit, options, file), control=control)
+    as_fitted = _as_in_fit(of_fit, options, file)
+    try:
+        cases = read_cases(session, file, as_fitted, control=control)
+    except ValueError as error:
+        if options.observation or not as_fitted.observation or "observation: " not in str(error):
+            raise
+        cases = read_cases(session, file, replace(as_fitted, observation=None), control=control)
     if calibrated:
         write_forecasts(session, model, cases.kept, output, form)
         return
@@ -79,10 +87,10 @@ def run_prediction(
 def _configuration_of(folder: Path) -> dict[str, Any]:
     """Return the options of the fit that the model is of; none for a model that was saved from Python."""
     folder = folder if folder.is_dir() else folder.parent
-    if not located(folder, RECORD).exists():
+    if not holds(folder, RECORD):
         return {}
     run = read_record(folder)
-    model = json.loads(read_inside(folder, located(folder, HEAD)))
+    model = json.loads(read_located(folder, HEAD))
     if run["command"] not in ("fit", "calibrate") or model["arrays"] not in run.get(
         "files", ()
     ):  # saved there later, by Python
@@ -91,7 +99,7 @@ def _configuration_of(folder: Path) -> dict[str, Any]:
 
 
 def _is_sound(key: str, value: Any) -> bool:
-    if key in ("member-dim", "control"):
+    if key in ("member-dim", "control", "group", "observation"):
         return isinstance(value, str)
     kinds = (int, float) if key == "missing" else str
     return isinstance(value, list) and all(isinstance(part, kinds) for part in value)
@@ -99,6 +107,8 @@ def _is_sound(key: str, value: Any) -> bool:
 
 def _as_in_fit(of_fit: dict[str, Any], options: DataOptions, file: Path) -> DataOptions:
     """Return the options with those of the fit for what is not given, as far as the file has such things."""
-    foreign = "feature_dims" if is_table(file) else "member_columns"
-    known = {name: of_fit[key] for name, key in SAME.items() if of_fit.get(key) and name != foreign}
+    foreign = {"feature_dims" if is_table(file) else "member_columns"}
+    if of_fit.get("group") and not has_group(file, of_fit["group"]):
+        foreign.add("group")
+    known = {name: of_fit[key] for name, key in SAME.items() if of_fit.get(key) and name not in foreign}
     return replace(options, **{name: value for name, value in known.items() if not getattr(options, name)})

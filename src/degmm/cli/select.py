@@ -6,6 +6,7 @@ from typing import Any
 from degmm.cli.inputs import make_model, read_cases, seen_by
 from degmm.cli.options import DataOptions
 from degmm.cli.session import Session
+from degmm.cli.waiting import waiting
 from degmm.files import write_bytes
 from degmm.inference.solution import Result
 from degmm.selection import Selection, select_components
@@ -44,11 +45,13 @@ def run_select(
         if folds > len(seen):
             raise ValueError(f"cv: {folds} folds are too many for {counted(len(seen), 'ensemble')}")
         session.section = "Numbers of clusters"
-        session.say(
+        work = (
             f"comparing {counted(len(wanted), 'number')} of clusters: "
             f"{counted(len(wanted) * (folds + 1), 'fit')} of {type(model).__name__}"
         )
-        found = select_components(model, seen, wanted, cv=folds or None, n_jobs=jobs)
+        session.say(work)
+        with waiting(session.speaks, work):
+            found = select_components(model, seen, wanted, cv=folds or None, n_jobs=jobs)
         _report(session, found)
         write_bytes(folder / TABLE, found.table.to_csv().encode())
         with session.picture(picture, "Criteria of the fits by number of clusters; a star marks the best."):

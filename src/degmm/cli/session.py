@@ -22,6 +22,7 @@ from degmm.cli.tables import print_table
 from degmm.cli.versions import input_facts, versions
 from degmm.files import keep_input, write_bytes
 from degmm.folders import PAGE, RECORD, command_of, output_folder
+from degmm.interrupts import check
 
 
 class Session:
@@ -71,6 +72,7 @@ class Session:
         records: Sequence[Mapping[Any, Any]],
     ) -> None:
         """Show a table: its cells as text, and as records of numbers for scripts."""
+        check()
         if self.speaks:
             self._print(lambda: print_table(title, columns, rows))
         item = {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]}
@@ -85,6 +87,7 @@ class Session:
 
         Draw it within the context.
         """
+        check()
         try:
             yield
         except Exception as error:  # whatever it is, the results are worth more
@@ -99,6 +102,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """Print what is of the moment only, such as what comes next."""
+        check()
         if self.speaks:
             self._print(lambda: print(text, flush=True))
 
@@ -210,9 +214,9 @@ class Session:
         write_bytes(folder / CONFIG, text)
         write_bytes(folder / RECORD, json.dumps(run, indent=1, allow_nan=False).encode())
         if page:
-            from degmm.report import write_report
+            from degmm.report import render
 
-            write_report(folder)
+            write_bytes(folder / PAGE, render(folder).encode())
 
     # --- the context --------------------------------------------------------------------------------
 
@@ -232,8 +236,9 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._catching.__exit__(kind, error, trace)
-        if isinstance(error, ValueError):
-            raise ValueError(translated(str(error), self.flags)) from error
+        if isinstance(error, ValueError | MemoryError):
+            told = ValueError if isinstance(error, ValueError) else MemoryError
+            raise told(translated(str(error), self.flags)) from error
         if error is None:
             if self._options.verbose:
                 self.say(f"seconds: {time.perf_counter() - self._started:.1f}")

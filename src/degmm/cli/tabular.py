@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from degmm.ensembles.storable import storable_table
-from degmm.files import writable_folder, write_bytes
+from degmm.files import writable_folder
+from degmm.folders import write_result
 from degmm.results import netcdf_bytes
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def form_of(path: Path, forms: tuple[str, ...]) -> str:
 def write(path: Path, content: bytes) -> None:
     """Write a file, in a folder that is made if it is not there."""
     writable_folder(path.parent, path.name)
-    write_bytes(path, content)
+    write_result(path, content)
 
 
 def write_dataset(path: Path, dataset: "xr.Dataset") -> None:

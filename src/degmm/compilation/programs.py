@@ -11,6 +11,8 @@ import jax
 from degmm.compilation import disk
 from degmm.compilation.keys import Call, call_of, disk_key, is_transformed
 from degmm.compilation.memory import PROGRAMS
+from degmm.interrupts import check
+from degmm.shortage import as_memory_error, shortage_told
 
 KNOWN_UNTIL = (0, 11)
 """The options below are known to be there up to this version of jax; later ones use their defaults."""
@@ -39,6 +41,11 @@ class Jitted:
 
     def __call__(self, *values: Any) -> Any:
         """Return what the function returns."""
+        check()
+        with shortage_told():
+            return self._called(values)
+
+    def _called(self, values: tuple[Any, ...]) -> Any:
         call = call_of(values, self._static)
         if call is None:
             with _collection_paused():
@@ -66,7 +73,9 @@ class Jitted:
         if program is not None:
             try:
                 found = jax.block_until_ready(program(*call.dynamic))
-            except jax.errors.JaxRuntimeError:
+            except jax.errors.JaxRuntimeError as error:
+                if as_memory_error(error) is not error:  # no fault of the program's
+                    raise
                 disk.discard(key)  # of no use here, whatever it is: compiled anew, it shows what is wrong
             else:
                 PROGRAMS.keep(self, call.key, program)

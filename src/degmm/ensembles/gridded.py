@@ -100,6 +100,12 @@ def open_dataset(
         ) from error
 
 
+def groups_of(path: Path, engine: str) -> list[str]:
+    """Return the groups of a NetCDF-4 or Zarr file that hold variables, the root not among them."""
+    _check_packages(path, engine)
+    return (_zarr(path, None) if engine == "zarr" else _netcdf(path, None)).groups()
+
+
 def _of_group(store: Store, wanted: str | None) -> Opened:
     """Open the root of a file, or one of its groups."""
     dataset, notes = store.open(None)

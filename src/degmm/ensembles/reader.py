@@ -12,7 +12,7 @@ from degmm.ensembles.archives import read_npz
 from degmm.ensembles.chunked import ChunkedEnsemble
 from degmm.ensembles.dataset import from_dataset
 from degmm.ensembles.ensemble import Ensemble
-from degmm.ensembles.gridded import ZARR_ROOTS, Opened, open_dataset
+from degmm.ensembles.gridded import ZARR_ROOTS, Opened, groups_of, open_dataset
 from degmm.ensembles.missing import as_codes, of_missing, suspects
 from degmm.ensembles.names import NO_MEMBERS, paired_names
 from degmm.ensembles.summary import some
@@ -192,6 +192,15 @@ def is_table(path: Path) -> bool:
     try:
         return _kind_of(path) in TABLES
     except (ValueError, OSError):
+        return False
+
+
+def has_group(path: Path, group: str) -> bool:
+    """Return whether a file has a group; what cannot be read has none."""
+    try:
+        kind, name = _kind_of(path), group.strip("/")
+        return kind in CHUNKED and (not name or name in groups_of(path, kind))
+    except Exception:  # as many types as libraries have; whoever reads the file tells of it
         return False
 
 

@@ -16,6 +16,7 @@ from degmm.ensembles.matching import of_cases
 from degmm.ensembles.names import NAMELESS, same_unit, unlike_unit
 from degmm.estimators.lazy import LAZY, lazily
 from degmm.results import data_array
+from degmm.shortage import shortage_told
 
 
 def of_ensembles(name: str, *over: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,7 +39,8 @@ def of_ensembles(name: str, *over: str) -> Callable[[Callable[..., Any]], Callab
             context = self._context_of(data, options.get("context"))
             if context is not None:
                 options["context"] = context
-            found = method(self, data, *arguments, **options)
+            with shortage_told():
+                found = method(self, data, *arguments, **options)
             if data is X or not isinstance(found, np.ndarray):
                 return found
             return data_array(data, found, name, over)

@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from degmm.files import read_inside, write_bytes
+from degmm.files import read_inside
+from degmm.folders import write_result
+from degmm.interrupts import taking_place
 
 FIT = "fit.json"
 """Says of which training a folder holds the checkpoints"""
@@ -42,7 +44,7 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not os.path.lexists(head):
-                write_bytes(head, json.dumps({"training": fingerprint}).encode(), follow=False)
+                write_result(head, json.dumps({"training": fingerprint}).encode(), follow=False)
             known = json.loads(read_inside(self._folder, head))["training"]
         except OSError as error:
             raise ValueError(
@@ -63,7 +65,8 @@ class Checkpoints:
     def save(self, epoch: int, state: Any) -> None:
         """Write a state; the one before is removed once it is whole."""
         leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-        with self._manager() as manager:
+        assert self._folder is not None
+        with self._manager() as manager, taking_place(self._folder):
             manager.save(epoch, args=_orbax().args.StandardSave(leaves), force=True)
             manager.wait_until_finished()
 

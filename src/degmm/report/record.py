@@ -6,8 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from degmm.files import read_inside
-from degmm.folders import RECORD, located
+from degmm.folders import RECORD, read_located
 
 FORMAT = 1
 """Version of the layout of a record that this program reads."""
@@ -75,10 +74,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _content(folder: Path, path: Path) -> bytes:
     try:
-        try:
-            return read_inside(folder, located(folder, RECORD))
-        except FileNotFoundError:  # it may have been moved into its place just then
-            return read_inside(folder, path)
+        return read_located(folder, RECORD)
     except FileNotFoundError:
         raise ValueError(f"{folder}: no {RECORD}; {EXPECTED}") from None
     except OSError as error:

@@ -13,8 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from degmm import __version__
-from degmm.files import write_bytes
-from degmm.folders import PAGE, located
+from degmm.folders import PAGE, READINGS, located, write_result
 from degmm.report.record import RECORD, read_record
 
 MEDIA = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif"}
@@ -51,7 +50,7 @@ def write_report(folder: str | Path, path: str | Path | None = None) -> Path:
     # A link in the folder may be another's; one elsewhere is the user's own.
     inside = os.path.realpath(target.parent) == os.path.realpath(folder)
     try:
-        write_bytes(target, page, follow=not inside)
+        write_result(target, page, follow=not inside)
     except OSError as error:
         raise ValueError(
             f"{target}: cannot be written ({error.strerror or error}); choose another file for the report"
@@ -122,6 +121,10 @@ def _with_source(folder: Path, item: dict[str, Any]) -> dict[str, Any]:
     if item["kind"] != "picture":
         return item
     named = located(folder, item["file"])
+    for _ in range(READINGS):
+        if os.path.lexists(named):
+            break
+        named = located(folder, item["file"])  # it may be moved to its place just now
     path = Path(os.path.realpath(named))
     # A record may come from others: no file of the reader's ends up in a page to be sent back.
     if not path.is_relative_to(os.path.realpath(folder)):
