@@ -252,6 +252,14 @@ def test_number_of_regimes_by_held_out_crps():
         select_regimes(RegimeEMOS(), X, y, components=[0])
 
 
+def test_the_number_that_cannot_be_fitted_is_named():
+    X, y, _ = two_regimes(60, 12)
+    with pytest.raises(
+        ValueError, match=r"^components: K = 30 cannot be fitted, while 1 can \(the fit without"
+    ):
+        select_regimes(RegimeEMOS(gate="mixture", random_state=0), X, y, components=[30, 1], n_blocks=2)
+
+
 @pytest.mark.parametrize("gate", ["mixture", "deep"])
 @pytest.mark.parametrize(
     ("change", "message"),

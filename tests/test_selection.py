@@ -313,9 +313,65 @@ def test_a_fold_of_weight_0_says_nothing():
     np.testing.assert_allclose(with_it["held_out_se"], without["held_out_se"], rtol=1e-6)
 
 
-def test_a_fold_that_cannot_be_fitted_is_named():
+def test_a_number_that_the_folds_leave_too_few_ensembles_for_is_named():
     X = make_exchangeable_mixture(6, 4, 2, 1, seed=0)[0]
     with pytest.raises(
-        ValueError, match=r"cv: the fit of K = 6 without fold 0, to 4 ensembles, failed: X: 4"
+        ValueError, match=r"components: 6 components are too many for the 4 ensembles that fold 0"
     ):
         select_components(EGMM(n_init=2, random_state=0), X, [6], n_jobs=1)
+
+
+@pytest.fixture
+def fails(monkeypatch):
+    """Let fits fail of which a function of the number of clusters and of ensembles says so."""
+
+    def install(which):
+        def fit(model, X, y=None, *, sample_weight=None):
+            if which(model.n_components, len(X)):
+                raise ValueError("X: it cannot be fitted")
+            return real(model, X, y, sample_weight=sample_weight)
+
+        monkeypatch.setattr(EGMM, "fit", fit)
+
+    real = EGMM.fit
+    return install
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (lambda K, n: K > 1, r"^components: K = 2 cannot be fitted: X: it cannot be fitted$"),
+        (
+            lambda K, n: K > 1 and n < 20,
+            r"^components: K = 2 cannot be fitted without fold 0, to 10 ensembles: X",
+        ),
+        (lambda K, n: n < 20, r"^cv: the fit without fold 0, to 10 ensembles, failed: X: it cannot"),
+        (lambda K, n: True, r"^X: it cannot be fitted$"),
+    ],
+)
+def test_the_argument_that_is_to_blame_is_named(which, message, fails, X):
+    fails(which)
+    with pytest.raises(ValueError, match=message):
+        select_components(EGMM(n_init=2, random_state=0), X[:20], [1, 2], cv=2, n_jobs=1)
+
+
+def test_the_command_blames_the_largest_number_not_the_folds(netcdf, tmp_path, capsys):
+    for K, folds in ((250, 5), (299, 2)):
+        with pytest.raises(SystemExit) as stop:
+            main(
+                [
+                    "select",
+                    str(netcdf),
+                    "--K",
+                    f"1,{K}",
+                    "--folds",
+                    str(folds),
+                    "-q",
+                    "-o",
+                    str(tmp_path / "out"),
+                ]
+            )
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"degmm: --K: {K} components are too many for the ")
+        assert "take more folds" in said

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterable
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,18 @@ from degmm.ensembles import as_members, labelled
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_components, check_weights, generator
 from degmm.processes import need_one_process
+from degmm.shortage import SHORT
+from degmm.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CRITERIA = {"bic": -1, "aic": -1, "icl": -1, "held_out": 1}
 """What is compared; −1 where less is better, 1 where more is"""
+
+
+SHORTLY = ("n_init", "max_iter", "max_epochs")
+"""Settings that are 1 in a fit which only shows whether there can be one"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +114,13 @@ def select_components(
             f"components: {wanted[-1]} components are too many for {n} ensembles; leave them out"
         )
     folds = _folds(cv, n)
+    for fold, (train, _) in enumerate(folds):
+        left = int((weights[train] > 0).sum())
+        if wanted[-1] > left:
+            raise ValueError(
+                f"components: {wanted[-1]} components are too many for the {counted(left, 'ensemble')} that "
+                f"fold {fold} of cv leaves to fit; leave them out, or take more folds"
+            )
     workers = _workers(n_jobs, len(wanted))
     seeds = generator(estimator.get_params()["random_state"]).integers(2**31 - 1, size=len(wanted))
     models = [
@@ -115,9 +129,15 @@ def select_components(
     ]
     # Processes, for LAPACK calls of XLA from two threads can wait for each other for ever. The largest
     # mixtures take longest and go first.
-    done = Parallel(n_jobs=workers, prefer="processes")(
-        delayed(_compared)(model, X, weights, folds) for model in reversed(models)
-    )
+    try:
+        done = Parallel(n_jobs=workers, prefer="processes")(
+            delayed(_compared)(model, X, weights, folds) for model in reversed(models)
+        )
+    except BrokenProcessPool as error:
+        raise MemoryError(
+            f"{SHORT}the system has ended one of {workers} processes, as it does where memory runs out; take "
+            "fewer at once (n_jobs=1), fewer variables or covariance_type='diag'"
+        ) from error
     fitted = {model.n_components: model for model, _ in reversed(done)}
     rows = {model.n_components: row for model, row in reversed(done)}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("n_components")
@@ -131,17 +151,12 @@ def _compared(
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        _fitted(model, X, weights, "")
         held_out = []
         for fold, (train, test) in enumerate(folds):
-            try:
-                fitted = clone(model).fit(_safe_indexing(X, train), sample_weight=weights[train])
-            except ValueError as error:
-                K = model.get_params()["n_components"]
-                raise ValueError(
-                    f"cv: the fit of K = {K} without fold {fold}, to {len(train)} ensembles, failed: {error}"
-                ) from error
+            where = f" without fold {fold}, to {counted(len(train), 'ensemble')}"
+            fitted = _fitted(clone(model), _safe_indexing(X, train), weights[train], where)
             held_out.append(fitted.score_samples(_safe_indexing(X, test)))
-        model.fit(X, sample_weight=weights)
     return model, {
         "log_likelihood": model.log_likelihood_,
         "n_parameters": model.n_parameters_,
@@ -152,6 +167,23 @@ def _compared(
         "result": model.result_.name,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _fitted(model: BaseMixture, X: Any, weights: np.ndarray, where: str) -> BaseMixture:
+    """Fit a model; where it cannot be fitted, say whether that is due to its number of components."""
+    try:
+        return model.fit(X, sample_weight=weights)
+    except ValueError as error:
+        K = model.n_components
+        try:
+            one = clone(model).set_params(n_components=1)
+            one.set_params(**{name: 1 for name in SHORTLY if name in one.get_params()})
+            one.fit(X, sample_weight=weights)
+        except ValueError:  # nor can one alone
+            if not where:
+                raise error from None
+            raise ValueError(f"cv: the fit{where}, failed: {error}") from error
+        raise ValueError(f"components: K = {K} cannot be fitted{where}: {error}") from error
 
 
 def _folds(cv: Any, n: int) -> list[tuple[np.ndarray, np.ndarray]]:

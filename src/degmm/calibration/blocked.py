@@ -158,9 +158,17 @@ def select_regimes(
         def tell_of(done: int, text: str, before: int = i * n_blocks, K: int = K) -> None:
             tell(before + done, f"{K} {'regime' if K == 1 else 'regimes'}, {text}")
 
-        forecast = cross_validated(
-            model, data, y, context=context, sample_weight=weights, n_blocks=n_blocks, tell=tell_of
-        )
+        try:
+            forecast = cross_validated(
+                model, data, y, context=context, sample_weight=weights, n_blocks=n_blocks, tell=tell_of
+            )
+        except ValueError as error:
+            if not i:
+                raise
+            why = str(error).removeprefix("n_blocks: ")
+            raise ValueError(
+                f"components: K = {K} cannot be fitted, while {wanted[i - 1]} can ({why}); leave it out"
+            ) from error
         crps = np.asarray(forecast.crps(observed.reshape(forecast.shape))).reshape(n, D)
         rows[K] = _mean_and_error(crps, weights, _blocks(n, n_blocks))
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["crps", "crps_se"])
