@@ -176,7 +176,15 @@ def test_result_codes():
     assert (done.n_iter_, len(done.history_["log_likelihood"])) == (4, 5)
     constant = X.copy()
     constant[..., 1] = 2.5
-    model = EGMM(2, random_state=0).fit(constant)
+    with pytest.warns(ConvergenceWarning) as found:
+        model = EGMM(2, random_state=0).fit(constant)
+    (said,) = (str(one.message) for one in found)  # once
+    assert said.startswith("EGMM: a component's covariance sits at the floor reg_covar: ")
+    assert said.endswith(
+        "(n = 200 ensembles of 5 members, D = 2 variables); leave out variables that hardly vary or that follow "
+        "from others, or lower n_components, or take covariance_type='diag'"
+    )
+    assert found[0].filename == __file__
     assert model.result_ is Result.AT_FLOOR
     assert np.isfinite(model.log_likelihood_)
     assert np.isfinite(model.covariances_).all()

@@ -14,6 +14,7 @@ from degmm.capacity import check_capacity
 from degmm.ensembles import Climatology, ContextRecipe, Ensemble, as_members, labelled, variable_names
 from degmm.ensembles.blocks import as_chunks
 from degmm.ensembles.chunked import ChunkedEnsemble
+from degmm.estimators.alarms import alarm
 from degmm.estimators.checks import check_devices, check_dtype, check_integer, check_weights, generator
 from degmm.estimators.labels import matched, of_ensembles, tell_of_unlikely
 from degmm.estimators.stored import Stored
@@ -79,6 +80,8 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
     """The model to name to a user who passes more"""
     _densities_compare = True
     """Whether densities under two fits to the same data are of the same thing"""
+    _floor_advice: str | None = None
+    """What to do where a covariance sits at its floor, if not what helps most mixtures"""
 
     n_components: int
     covariance_type: str
@@ -377,7 +380,7 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
         self.converged_ = solution.converged
         self.history_ = {"log_likelihood": (solution.history - shift) * data.unit}
         if solution.result.alarming:
-            warnings.warn(f"{type(self).__name__}: {solution.result.value}", ConvergenceWarning, stacklevel=4)
+            warnings.warn(alarm(self, solution.result, data), ConvergenceWarning, stacklevel=4)
 
     def _publish(self) -> None:
         weights, means, within, between = (

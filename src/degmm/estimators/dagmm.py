@@ -2,12 +2,10 @@
 
 import dataclasses
 import math
-import warnings
 from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from sklearn.exceptions import ConvergenceWarning
 
 from degmm.choices import find
 from degmm.estimators.checks import (
@@ -31,7 +29,6 @@ from degmm.inference.dagmm_fit import (
 )
 from degmm.inference.mixture import divergence
 from degmm.inference.search import EMSettings
-from degmm.inference.solution import Result
 from degmm.nets.dagmm import FEATURES, INITIALISERS, DAGMMSizes
 from degmm.precision import precision_of
 from degmm.processes import need_one_process, together
@@ -156,6 +153,7 @@ class DAGMM(Mixture):
     _single_member = True
     _many_members_model = "X.reshape(len(X), -1) if each is one row, or DEGMM(projection='autoencoder')"
     _densities_compare = False
+    _floor_advice = "unless rows repeat each other, lower latent_dim or n_components"
     covariance_type = "full"
 
     def __init__(
@@ -262,13 +260,6 @@ class DAGMM(Mixture):
             )
         self._order = order
         self._keep(solution, data)
-        if solution.result is Result.AT_FLOOR:
-            warnings.warn(
-                f"{type(self).__name__}: {solution.result.value}; "
-                "unless rows repeat each other, lower latent_dim or n_components",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
         self.history_ = {name: trained.history[:, i] for i, name in enumerate(RECORD)}
         self.labels_ = gamma[:, order].argmax(axis=1)
         scores, posterior = self._evaluate(data.moments)

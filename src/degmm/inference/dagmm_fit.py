@@ -140,6 +140,6 @@ def final_mixture(
     ):
         result = Result.AT_FLOOR
     order = np.argsort(-np.asarray(parameters.weights), kind="stable")
-    epochs, sound = len(trained.history), not result.alarming
+    epochs, sound = len(trained.history), result is Result.AT_FLOOR or not result.alarming
     found = Solution(reorder(parameters, order), value, epochs, np.zeros(0), result, sound)
     return found, order

@@ -44,6 +44,7 @@ class Result(Enum):
         """Whether a user should be warned, unasked."""
         return self in (
             Result.MAX_ITERATIONS,
+            Result.AT_FLOOR,
             Result.EMPTY_COMPONENT,
             Result.UNTRAINED,
             Result.SKIPPED_STEPS,
