@@ -37,7 +37,7 @@ BY_NETWORKS = [
     (DGMM(2, objective="likelihood", **DEEP), 1, 2, np.float32),
     (DAGMM(2, latent_dim=1, encoder_layers=(4,), max_epochs=3, random_state=0), 1, 3, np.float64),
 ]
-NAMED = re.compile(r"(X\b|sample_weight|context|y|init_params|n_components|n_blocks)")
+NAMED = re.compile(r"(X\b|y|sample_weight|context|init_params|n_components|latent_dim|learning_rate)\b")
 """How the message of a refusal begins"""
 FITTED = (
     "weights_",
