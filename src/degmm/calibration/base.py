@@ -221,8 +221,8 @@ def _check_forecasts(
         unsound = (np.abs(part) > LARGEST).any(axis=(1, 2)) | (np.isnan(part).any(axis=(1, 2)) & whole)
         if unsound.any():
             raise ValueError(
-                f"X: the forecast of case {int(np.argmax(unsound))} is no finite number; check its values, or "
-                "the model"
+                f"X: the forecast of case {int(np.argmax(unsound))} is no finite number; check its values, "
+                "or the model"
             )
 
 
