@@ -48,7 +48,7 @@ print(json.dumps(told))
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counted by Linux's /proc")
 def test_what_a_process_holds_levels_off():
     """docs/robustness.md has the figures of 1000 fits: DEGMM_SOAK_FITS=1000."""
-    fits = int(os.environ.get("DEGMM_SOAK_FITS", 120))
+    fits = int(os.environ.get("DEGMM_SOAK_FITS", 60))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SCRIPT, str(fits)],
         capture_output=True,
