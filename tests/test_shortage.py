@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_cli import degmm
 
-from degmm import EGMM, capacity, select_components
+from degmm import EGMM, capacity, memory, select_components
 from degmm.compilation import jit
 from degmm.datasets import make_exchangeable_mixture
 from degmm.shortage import as_memory_error, shortage_told
@@ -112,19 +112,19 @@ def test_little_memory_that_is_free_is_pointed_out(monkeypatch):
 
 
 def test_a_container_s_memory_is_what_it_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(capacity, "CGROUP", tmp_path)
-    whole = capacity.memory_of_machine()
-    assert capacity.free_memory() < whole
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    whole = memory.memory_of_machine()
+    assert memory.free_memory() < whole
     for name, text in {
         "memory.max": "1000000",
         "memory.current": "900000",
         "memory.stat": "anon 5\ninactive_file 50000\nactive_file 7\n",
     }.items():
         (tmp_path / name).write_text(text)
-    assert capacity.memory_of_machine() == 1_000_000
-    assert capacity.free_memory() == 150_000
+    assert memory.memory_of_machine() == 1_000_000
+    assert memory.free_memory() == 150_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert capacity.memory_of_machine() == whole
+    assert memory.memory_of_machine() == whole
 
 
 def test_long_work_says_what_it_is(monkeypatch, capsys):
@@ -133,8 +133,8 @@ def test_long_work_says_what_it_is(monkeypatch, capsys):
     from degmm.cli import waiting
 
     monkeypatch.setattr(waiting, "SECONDS_A_LINE", 0.02)
-    monkeypatch.setattr(capacity, "memory_of_machine", lambda: 10**9)
-    monkeypatch.setattr(capacity, "free_memory", lambda: 10**6)
+    monkeypatch.setattr(memory, "memory_of_machine", lambda: 10**9)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**6)
     with waiting.waiting(True, "fitting EGMM, K = 2"):
         time.sleep(0.2)
     lines = capsys.readouterr().err.splitlines()

@@ -103,10 +103,10 @@ def check_state(
     _check_network(facts, n_components)
     if facts["n_members"] > MOST_MEMBERS:
         raise ValueError(f"n_members is {facts['n_members']}, of {MOST_MEMBERS} at most")
-    named, units = facts.get("feature_names", [""] * facts["n_features"]), facts.get("units") or []
-    if not isinstance(named, list):
+    named, units = facts.get("feature_names"), facts.get("units") or []
+    if named is not None and not isinstance(named, list):
         raise ValueError("feature_names are no list")
-    if len(named) != facts["n_features"]:
+    if named is not None and len(named) != facts["n_features"]:
         raise ValueError(f"{len(named)} feature_names for {facts['n_features']} features")
     if not isinstance(units, list) or len(units) not in (0, facts["n_features"]):
         raise ValueError(f"units are not those of {facts['n_features']} features")
