@@ -172,6 +172,9 @@ def test_a_fit_that_is_not_finite_says_so(X, monkeypatch):
     em.run_em.forget()
     assert model.result_.name == "NON_FINITE"
     assert not model.converged_
+    for answer in (model.predict, model.predict_proba, model.score_samples, model.score):
+        with pytest.raises(ValueError, match="EGMM: the fit broke down"):
+            answer(X)
 
 
 def test_a_refit_that_fails_leaves_the_model_as_it_was(X):

@@ -10,6 +10,7 @@ from degmm import EGMM, Ensemble, Selection, plotting, read_ensemble, select_com
 from degmm.cli import main
 from degmm.cli.select import numbers
 from degmm.datasets import make_exchangeable_mixture
+from degmm.inference.solution import Result
 from degmm.selection import _best, _held_out, _workers
 
 
@@ -376,3 +377,19 @@ def test_the_command_blames_the_largest_number_not_the_folds(netcdf, tmp_path, c
         said = capsys.readouterr().err
         assert said.startswith(f"degmm: --K: {K} components are too many for the ")
         assert "take more folds" in said
+
+
+def test_a_fit_that_broke_down_has_an_empty_row(X, monkeypatch):
+    plain = EGMM.fit
+
+    def broken(self, *arguments, **named):
+        plain(self, *arguments, **named)
+        if self.n_components == 2:
+            self.result_ = Result.NON_FINITE
+        return self
+
+    monkeypatch.setattr(EGMM, "fit", broken)
+    table = select_components(EGMM(n_init=1, random_state=0), X, [1, 2], cv=2, n_jobs=1).table
+    assert table.loc[2, "result"] == "NON_FINITE"
+    assert table.loc[2, ["bic", "aic", "icl", "held_out"]].isna().all()
+    assert table.loc[1, ["bic", "aic", "icl", "held_out"]].notna().all()

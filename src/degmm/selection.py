@@ -17,6 +17,7 @@ from sklearn.utils import _safe_indexing
 from degmm.ensembles import as_members, labelled
 from degmm.estimators.base import BaseMixture
 from degmm.estimators.checks import check_components, check_weights, generator
+from degmm.inference.solution import Result
 from degmm.processes import need_one_process
 from degmm.shortage import SHORT
 from degmm.wording import counted
@@ -156,13 +157,18 @@ def _compared(
         for fold, (train, test) in enumerate(folds):
             where = f" without fold {fold}, to {counted(len(train), 'ensemble')}"
             fitted = _fitted(clone(model), _safe_indexing(X, train), weights[train], where)
-            held_out.append(fitted.score_samples(_safe_indexing(X, test)))
+            broken = fitted.result_ is Result.NON_FINITE
+            held_out.append(
+                np.full(len(test), np.nan) if broken else fitted.score_samples(_safe_indexing(X, test))
+            )
+    broken = model.result_ is Result.NON_FINITE  # and says nothing of X: its row is empty
     return model, {
-        "log_likelihood": model.log_likelihood_,
+        "log_likelihood": np.nan if broken else model.log_likelihood_,
         "n_parameters": model.n_parameters_,
-        "bic": model.bic(X, sample_weight=weights),
-        "aic": model.aic(X, sample_weight=weights),
-        "icl": model.icl(X, sample_weight=weights),
+        **{
+            name: np.nan if broken else getattr(model, name)(X, sample_weight=weights)
+            for name in ("bic", "aic", "icl")
+        },
         **_held_out(held_out, [weights[test] for _, test in folds]),
         "result": model.result_.name,
         "seconds": time.perf_counter() - start,

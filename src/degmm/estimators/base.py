@@ -292,6 +292,10 @@ class BaseMixture(Stored, ClusterMixin, DensityMixin, BaseEstimator):
     def _validated(self, X: Any) -> np.ndarray:
         """Return the members behind X, or their codes, having checked them against the fit."""
         check_is_fitted(self)
+        if self.result_ is Result.NON_FINITE:
+            raise ValueError(
+                f"{type(self).__name__}: the fit broke down ({self.result_.value}), and tells nothing of X"
+            )
         X = labelled(X)
         if hasattr(self, "feature_names_in_"):
             if isinstance(X, Ensemble):
