@@ -128,8 +128,8 @@ def select_components(
         clone(estimator).set_params(n_components=K, random_state=int(seed))
         for K, seed in zip(wanted, seeds, strict=True)
     ]
-    # Processes, for LAPACK calls of XLA from two threads can wait for each other for ever. The largest
-    # mixtures take longest and go first.
+    # Processes, for fits in threads take turns (compilation/turns.py). The largest mixtures take longest
+    # and go first.
     try:
         done = Parallel(n_jobs=workers, prefer="processes")(
             delayed(_compared)(model, X, weights, folds) for model in reversed(models)
