@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Each process begins at its own end of the tests: those of a file share what is prepared and compiled for them.
 PYTEST := -n 2 --dist worksteal
 
-.PHONY: demo test test-slow fuzz check bench clean
+.PHONY: demo test test-slow fuzz soak check bench clean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/python main.py --n 1000 --M 10 --D 2 --K 3 --num_epochs 1000 --seed 0
@@ -21,6 +21,10 @@ test-slow: $(VENV)/.ready-test
 CASES ?= 500
 fuzz: $(VENV)/.ready-test
 	DEGMM_FUZZ_CASES=$(CASES) $(BIN)/python -m pytest $(PYTEST) -m slow --timeout=0 tests/fuzz
+
+# One process that fits and fits, and what it holds meanwhile
+soak: $(VENV)/.ready-test
+	DEGMM_SOAK_FITS=1000 $(BIN)/python -m pytest -s -m slow tests/test_soak.py
 
 check: $(VENV)/.ready-test
 	$(BIN)/ruff check .

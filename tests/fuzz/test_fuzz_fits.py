@@ -124,7 +124,7 @@ def test_fits_by_em():
 
 
 def test_fits_by_networks():
-    all_cases(BY_NETWORKS, 0.1, fit_case)
+    all_cases(BY_NETWORKS, 0.05, fit_case)
 
 
 CALIBRATIONS = [
@@ -165,4 +165,4 @@ def calibrate_case(model, seed):
 
 
 def test_calibrations():
-    all_cases([(model,) for model in CALIBRATIONS], 0.4, calibrate_case)
+    all_cases([(model,) for model in CALIBRATIONS], 0.2, calibrate_case)
