@@ -47,7 +47,7 @@ print(json.dumps(told))
 @pytest.mark.timeout(4000)
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counted by Linux's /proc")
 def test_what_a_process_holds_levels_off():
-    """`make soak` makes 1000 fits, whose figures are in docs/robustness.md; here, few fits show that it works."""
+    """`make soak` makes 1000 fits (docs/robustness.md); here, few fits show that it works."""
     fits = int(os.environ.get("DEGMM_SOAK_FITS", 20))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SCRIPT, str(fits)],
