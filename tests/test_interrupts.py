@@ -15,10 +15,15 @@ from test_cli import degmm
 from degmm import interrupts
 from degmm.interrupts import check, note, taking_place, watched
 
-pytestmark = pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) is not signal.default_int_handler, reason="Ctrl-C is not heeded here"
-)
 FIT = ["--K", 2, "--n-init", 2, "-q"]
+
+
+@pytest.fixture(autouse=True)
+def heeded():
+    """Python's own handler, also where the tests run in the background of a shell, which ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def ctrl_c():
